@@ -1,0 +1,217 @@
+//! The command line, as clap sees it. The names are fixed: scripts rely on them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps files alive when the places that hold them fail: each is cut into k data and m parity shards, spread over disks and
+/// buckets you already have.
+#[derive(Debug, Parser)]
+#[command(name = "rsb", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done and fully redundant, 1 failed, 2 wrong usage or config, 3 not found, 4 done or readable but redundancy is short, 5 data cannot be read, 6 refused."
+)]
+pub struct Cli {
+    /// The config file; else ./rsb.toml, the platform's config folder, or the built-in default (thirteen folders in ./rsb-data).
+    #[arg(long, global = true, env = "RSB_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One JSON object, or one a line, on stdout and nothing else.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Only errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// More of what happens; twice for even more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the gateway.
+    Serve(Serve),
+    /// Store a file, or standard input.
+    Put(Put),
+    /// Fetch an object into a file, or to standard output.
+    Get {
+        /// The object.
+        #[arg(value_name = "BUCKET/KEY")]
+        object: String,
+        /// The file (`-`: standard output); else the key's last part in the current folder.
+        file: Option<PathBuf>,
+    },
+    /// Write an object to standard output.
+    Cat {
+        /// The object.
+        #[arg(value_name = "BUCKET/KEY")]
+        object: String,
+    },
+    /// Say what is known of an object.
+    Stat {
+        /// The object.
+        #[arg(value_name = "BUCKET/KEY")]
+        object: String,
+    },
+    /// List buckets, or the objects of one.
+    Ls {
+        /// The bucket, and a prefix of keys.
+        #[arg(value_name = "BUCKET[/PREFIX]")]
+        place: Option<String>,
+    },
+    /// Delete an object.
+    Rm {
+        /// The object.
+        #[arg(value_name = "BUCKET/KEY")]
+        object: String,
+    },
+    /// Copy an object; moves no bytes.
+    Cp {
+        /// The object.
+        from: String,
+        /// The copy.
+        to: String,
+    },
+    /// Rename an object; moves no bytes.
+    Mv {
+        /// The object.
+        from: String,
+        /// Its new name.
+        to: String,
+    },
+    /// Make a bucket.
+    Mb {
+        /// Its name.
+        bucket: String,
+        /// Keep every version of its objects.
+        #[arg(long)]
+        keep_all: bool,
+    },
+    /// Delete an empty bucket.
+    Rb {
+        /// Its name.
+        bucket: String,
+    },
+    /// Say how redundant objects are. Changes nothing but the ledger.
+    Check(Check),
+    /// Rebuild what is missing or damaged.
+    Repair {
+        /// What to repair.
+        #[command(flatten)]
+        check: Check,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Prove that every object decodes with a domain gone.
+    Drill {
+        /// Only this domain (`label=value`) or backend.
+        #[arg(long)]
+        domain: Option<String>,
+    },
+    /// The backends.
+    #[command(subcommand)]
+    Backend(BackendVerb),
+    /// The catalog.
+    #[command(subcommand)]
+    Catalog(CatalogVerb),
+    /// Remove garbage that is older than the grace time.
+    Sweep {
+        /// Only say what would be removed.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// List what is known to be missing or damaged and not yet rebuilt.
+    Ledger,
+    /// The config.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Where HTTP is served.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Where the built-in default keeps its data.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Serve TLS with a certificate made at this start.
+    #[arg(long)]
+    pub tls_self_signed: bool,
+}
+
+/// `put`
+#[derive(Debug, Args)]
+pub struct Put {
+    /// The file; `-` for standard input.
+    pub file: PathBuf,
+    /// Where it goes.
+    #[arg(value_name = "BUCKET/KEY")]
+    pub object: String,
+    /// k for this object.
+    #[arg(long, value_name = "K")]
+    pub data_shards: Option<usize>,
+    /// m for this object.
+    #[arg(long, value_name = "M")]
+    pub parity_shards: Option<usize>,
+}
+
+/// `check`, and what `repair` looks at first.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The bucket, and a prefix of keys; everything when absent.
+    #[arg(value_name = "BUCKET[/PREFIX]")]
+    pub place: Option<String>,
+    /// How deep to look.
+    #[arg(long, value_enum, default_value_t = DepthArg::Inventory)]
+    pub depth: DepthArg,
+}
+
+/// How deep to look.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum DepthArg {
+    /// Presence and size, by listings.
+    Inventory,
+    /// Also some random blocks of each shard.
+    Sample,
+    /// Every byte.
+    Full,
+}
+
+/// `backend`
+#[derive(Debug, Subcommand)]
+pub enum BackendVerb {
+    /// List the backends and how they are.
+    Ls,
+}
+
+/// `catalog`
+#[derive(Debug, Subcommand)]
+pub enum CatalogVerb {
+    /// Empty the catalog and make it anew from the backends alone.
+    Rebuild,
+    /// Compare the catalog with the backends.
+    Verify,
+}
+
+/// `config`
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Set up the backends of a config: make folders, write markers.
+    Init,
+    /// Say everything that is wrong with a config, and prove its backends.
+    Check,
+    /// Print the merged config, without secrets.
+    Show,
+}

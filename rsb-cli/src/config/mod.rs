@@ -1,0 +1,350 @@
+//! The config file: what may stand in it, where it is looked for, and what is wrong with one.
+//!
+//! Order to read: this file (the types), [`load`] (which file; environment and flags over it), [`reader`] (a value
+//! taken or a problem noted), [`sections`] (each key by name), [`rules`] (what must hold between keys), [`overrides`], [`origin`] and
+//! [`problem`] (how a problem finds its line), [`show`].
+
+pub mod load;
+pub mod origin;
+pub mod overrides;
+pub mod problem;
+pub mod reader;
+pub mod rules;
+pub mod sections;
+pub mod show;
+#[cfg(test)]
+mod tests;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rsb_core::{Cost, EtagMode, Role, Spread};
+use serde::Serialize;
+use url::Url;
+
+/// A config, merged and read. Relative paths in it mean below `base`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it came from.
+    pub source: Source,
+    /// The folder that relative paths begin at: the file's own, or the data folder of the built-in default.
+    pub base: PathBuf,
+    /// How objects are coded and kept.
+    pub repository: Repository,
+    /// How the gateway serves.
+    pub gateway: Gateway,
+    /// The backends, in the file's order.
+    pub backends: Vec<Backend>,
+}
+
+/// Where a config came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// The default that is part of the program, with this data folder.
+    Embedded(PathBuf),
+}
+
+impl Source {
+    /// How a person is told which config it is.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::File(path) => format!("the config file {}", path.display()),
+            Self::Embedded(data) => format!("the built-in default config with its data in {}", data.display()),
+        }
+    }
+}
+
+/// `[repository]`
+#[derive(Clone, Serialize)]
+pub struct Repository {
+    /// The repository's own name, in every marker.
+    pub name: String,
+    /// k.
+    pub data_shards: usize,
+    /// m.
+    pub parity_shards: usize,
+    /// The codec's name.
+    pub codec: String,
+    /// Bytes.
+    #[serde(serialize_with = "units::size")]
+    pub block_size: u64,
+    /// Bytes.
+    #[serde(serialize_with = "units::size")]
+    pub segment_size: u64,
+    /// Bytes.
+    #[serde(serialize_with = "units::size")]
+    pub inline_limit: u64,
+    /// The domain label of which no m+1 shards may share a value.
+    #[serde(serialize_with = "units::spread")]
+    pub spread: Spread,
+    /// Shards beyond k that must be durable before a write is acknowledged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ack_margin: Option<usize>,
+    /// Nothing younger is garbage.
+    #[serde(serialize_with = "units::duration")]
+    pub grace: Duration,
+    /// How long the rest is waited for once enough shards are durable.
+    #[serde(serialize_with = "units::duration")]
+    pub straggler_limit: Duration,
+    /// After this long without an answer a read starts a parity read.
+    #[serde(serialize_with = "units::duration")]
+    pub hedge_after: Duration,
+    /// The catalog's address.
+    pub catalog: String,
+}
+
+/// `[gateway]`
+#[derive(Clone, Debug, Serialize)]
+pub struct Gateway {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// Where S3 will be served.
+    pub s3_listen: SocketAddr,
+    /// Bytes of buffers for all reads and writes.
+    #[serde(serialize_with = "units::size")]
+    pub memory_limit: u64,
+    /// Who needs a key.
+    pub auth: Auth,
+    /// Whether the prototype's protocol asks for one; `None`: "open" on loopback, "auth" elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prototype: Option<Prototype>,
+    /// The bucket the prototype's protocol sees.
+    pub prototype_bucket: String,
+    /// How entity tags are made.
+    pub etag: EtagMode,
+    /// Serve plain HTTP on an address that other machines reach.
+    pub allow_plain_http: bool,
+    /// The certificate to serve with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// The key pairs that are let in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<Key>,
+}
+
+/// Who needs a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auth {
+    /// Nobody on loopback, everybody elsewhere.
+    Auto,
+    /// Everybody.
+    Required,
+    /// Nobody.
+    Off,
+}
+
+/// Whether the prototype's protocol is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prototype {
+    /// To everybody: its old client knows no credentials.
+    Open,
+    /// To those with a key.
+    Auth,
+    /// Not at all.
+    Off,
+}
+
+/// `gateway.tls`
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Tls {
+    /// A certificate of the user's.
+    Pem {
+        /// The certificate chain's PEM file.
+        certificate: PathBuf,
+        /// The private key's PEM file.
+        key: PathBuf,
+    },
+    /// One made at each start.
+    SelfSigned {
+        /// Always true.
+        self_signed: bool,
+        /// Host names and addresses it is for, besides the local ones.
+        names: Vec<String>,
+    },
+}
+
+/// `[[gateway.keys]]`. The secret itself is fetched only when the gateway starts.
+#[derive(Clone, Debug, Serialize)]
+pub struct Key {
+    /// The key's public half.
+    pub id: String,
+    /// Where the secret half is.
+    #[serde(flatten)]
+    pub secret: Secret,
+    /// What it may do.
+    pub rights: Vec<Right>,
+    /// The buckets it may do it in, `*` as a wildcard.
+    pub buckets: Vec<String>,
+}
+
+/// Where a secret is. Debug and Serialize never show it.
+#[derive(Clone)]
+pub enum Secret {
+    /// In the config itself.
+    Inline(String),
+    /// In a file, without the line's end.
+    File(PathBuf),
+    /// In an environment variable.
+    Env(String),
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inline(_) => f.write_str("Inline(hidden)"),
+            Self::File(path) => write!(f, "File({})", path.display()),
+            Self::Env(name) => write!(f, "Env({name})"),
+        }
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = s.serialize_map(Some(1))?;
+        match self {
+            Self::Inline(_) => map.serialize_entry("secret", show::HIDDEN)?,
+            Self::File(path) => map.serialize_entry("secret_file", path)?,
+            Self::Env(name) => map.serialize_entry("secret_env", name)?,
+        }
+        map.end()
+    }
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Right {
+    /// GET, HEAD, listings.
+    Read,
+    /// PUT.
+    Write,
+    /// DELETE.
+    Delete,
+    /// Everything about the repository itself: check, repair, jobs, …
+    Admin,
+}
+
+/// `[[backend]]`
+#[derive(Clone, Serialize)]
+pub struct Backend {
+    /// Its name, in every manifest that places a shard on it.
+    pub name: String,
+    /// Its address.
+    #[serde(serialize_with = "show::url")]
+    pub url: String,
+    /// Its role.
+    pub role: Role,
+    /// object_store's own options.
+    #[serde(serialize_with = "show::options", skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
+    /// Where its credentials come from.
+    #[serde(skip_serializing_if = "Credentials::is_default")]
+    pub credentials: Credentials,
+    /// What it shares with others.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub domain: BTreeMap<String, String>,
+    /// What its use costs.
+    #[serde(skip_serializing_if = "is_free")]
+    pub cost: Cost,
+    /// How hard it is used and how long it is waited for.
+    pub limits: Limits,
+}
+
+/// Where a backend's credentials come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Credentials {
+    /// The provider's usual places.
+    #[default]
+    Default,
+    /// A profile of the AWS configuration.
+    Profile(String),
+    /// Environment variables that begin with this.
+    Env(String),
+    /// A file.
+    File(PathBuf),
+}
+
+impl Credentials {
+    fn is_default(&self) -> bool {
+        *self == Self::Default
+    }
+}
+
+/// `backend.limits`
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Limits {
+    /// Requests at once.
+    pub concurrency: usize,
+    /// How long an answer, and then each further piece of it, is waited for.
+    #[serde(serialize_with = "units::duration")]
+    pub timeout: Duration,
+    /// How often a request is tried again.
+    pub retries: usize,
+}
+
+impl Config {
+    /// A path of the config, below its folder where it is relative.
+    pub fn path(&self, path: &Path) -> PathBuf {
+        let path = self.base.join(path);
+        std::path::absolute(&path).unwrap_or(path)
+    }
+
+    /// A backend's folder, absolute, where it is one.
+    pub fn folder(&self, backend: &Backend) -> Option<PathBuf> {
+        folder_of(&backend.url).map(|path| self.path(&path))
+    }
+
+    /// A backend's address with a folder's path made absolute.
+    pub fn url(&self, backend: &Backend) -> String {
+        let folder = self.folder(backend).and_then(|path| Url::from_file_path(path).ok());
+        folder.map_or_else(|| backend.url.clone(), String::from)
+    }
+
+    /// What tells two places apart: the address, and for a bucket the server it is on.
+    pub fn location(&self, backend: &Backend) -> (String, Option<String>) {
+        let server = ["endpoint", "aws_endpoint", "azure_endpoint", "google_base_url", "account_name"]
+            .iter()
+            .find_map(|key| backend.options.get(*key).cloned());
+        (self.url(backend).trim_end_matches('/').to_owned(), server)
+    }
+}
+
+/// The path in `file:///abs/path`, `file:rel/path`, or a bare path. A bare path has no scheme.
+fn folder_of(url: &str) -> Option<PathBuf> {
+    match url.split_once(':') {
+        None => Some(PathBuf::from(url)),
+        Some(("file", rest)) => match rest.strip_prefix("//") {
+            Some(_) => Url::parse(url).ok()?.to_file_path().ok(),
+            None => Some(PathBuf::from(rest)),
+        },
+        Some(_) => None,
+    }
+}
+
+/// Without the catalog's address, which may hold a password.
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Without address and options, which may hold secrets.
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backend").field("name", &self.name).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+fn is_free(cost: &Cost) -> bool {
+    *cost == Cost::default()
+}

@@ -1,0 +1,210 @@
+//! Each key of the config by name, with its bounds and its default. `docs/config.md` has the same in words.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use figment::value::Dict;
+use rsb_core::scheme::{MAX_BLOCK_SIZE, MIN_BLOCK_SIZE};
+use rsb_core::{Cost, EtagMode, Role, Spread};
+
+use super::problem::Problems;
+use super::reader::Reader;
+use super::{
+    Auth, Backend, Config, Credentials, Gateway, Key, Limits, Prototype, Repository, Right, Secret, Source, Tls,
+};
+
+/// Reads all sections.
+pub fn read(table: &Dict, problems: &Problems<'_>, source: Source, base: PathBuf) -> Config {
+    let root = Reader::root(table, problems);
+    let config = Config {
+        source,
+        base,
+        repository: repository(root.table("repository")),
+        gateway: gateway(root.table("gateway")),
+        backends: root.tables("backend").into_iter().map(backend).collect(),
+    };
+    root.finish();
+    config
+}
+
+fn repository(r: Reader<'_>) -> Repository {
+    let out = Repository {
+        name: r.string("name").unwrap_or_else(|| "rsbackup".into()),
+        data_shards: r.count("data_shards", 1, 256).unwrap_or(10),
+        parity_shards: r.count("parity_shards", 0, 255).unwrap_or(3),
+        codec: r.choice("codec", &[("novelpoly", "novelpoly"), ("cauchy", "cauchy")]).unwrap_or("novelpoly").into(),
+        block_size: r.size("block_size", MIN_BLOCK_SIZE.into(), MAX_BLOCK_SIZE.into()).unwrap_or(64 << 10),
+        segment_size: r.size("segment_size", 64 << 10, 4 << 30).unwrap_or(64 << 20),
+        inline_limit: r.size("inline_limit", 0, 4 << 20).unwrap_or(128 << 10),
+        spread: spread(&r),
+        ack_margin: r.count("ack_margin", 0, 255),
+        grace: r.duration("grace").unwrap_or(Duration::from_secs(24 * 3600)),
+        straggler_limit: r.duration("straggler_limit").unwrap_or(Duration::from_secs(2)),
+        hedge_after: r.duration("hedge_after").unwrap_or(Duration::from_millis(500)),
+        catalog: r.string("catalog").unwrap_or_else(|| "sqlite://rsb.db".into()),
+    };
+    r.finish();
+    out
+}
+
+fn spread(r: &Reader<'_>) -> Spread {
+    match r.string("spread") {
+        None => Spread::Label("provider".into()),
+        Some(label) if label == "none" => Spread::None,
+        Some(label) => Spread::Label(label),
+    }
+}
+
+fn gateway(r: Reader<'_>) -> Gateway {
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let socket = |key: &'static str| {
+        r.parsed(key, "an address and a port, such as \"127.0.0.1:44987\"", |text| text.parse::<SocketAddr>().ok())
+    };
+    let out = Gateway {
+        listen: socket("listen").unwrap_or(address(44987)),
+        s3_listen: socket("s3_listen").unwrap_or(address(44988)),
+        memory_limit: r.size("memory_limit", 1 << 20, 1 << 50).unwrap_or(512 << 20),
+        auth: r
+            .choice("auth", &[("auto", Auth::Auto), ("required", Auth::Required), ("off", Auth::Off)])
+            .unwrap_or(Auth::Auto),
+        prototype: r
+            .choice("prototype", &[("open", Prototype::Open), ("auth", Prototype::Auth), ("off", Prototype::Off)]),
+        prototype_bucket: r.string("prototype_bucket").unwrap_or_else(|| "rsbackup".into()),
+        etag: r.choice("etag", &[("md5", EtagMode::Md5), ("fast", EtagMode::Fast)]).unwrap_or_default(),
+        allow_plain_http: r.boolean("allow_plain_http").unwrap_or(false),
+        tls: tls(r.table("tls")),
+        keys: r.tables("keys").into_iter().filter_map(key).collect(),
+    };
+    r.finish();
+    out
+}
+
+fn tls(r: Reader<'_>) -> Option<Tls> {
+    let certificate = r.string("certificate").map(PathBuf::from);
+    let key = r.string("key").map(PathBuf::from);
+    let self_signed = r.boolean("self_signed").unwrap_or(false);
+    let names = r.strings("names").unwrap_or_default();
+    let out = match (certificate, key, self_signed) {
+        (Some(certificate), Some(key), false) => Some(Tls::Pem { certificate, key }),
+        (None, None, true) => Some(Tls::SelfSigned { self_signed, names }),
+        (None, None, false) => None,
+        _ => {
+            r.problem("", "write certificate and key, the paths of two PEM files, or self_signed = true");
+            None
+        }
+    };
+    r.finish();
+    out
+}
+
+fn key(r: Reader<'_>) -> Option<Key> {
+    let id = required(&r, "id", "a name for the key, such as \"backup-job\"");
+    let secrets = [
+        r.string("secret").map(Secret::Inline),
+        r.string("secret_file").map(|path| Secret::File(path.into())),
+        r.string("secret_env").map(Secret::Env),
+    ];
+    let mut secrets: Vec<Secret> = secrets.into_iter().flatten().collect();
+    if secrets.len() != 1 {
+        let found = secrets.len();
+        r.problem("", format!("{found} of secret, secret_file and secret_env are given; write exactly one of them"));
+    }
+    let rights = r.strings("rights").unwrap_or_else(|| vec!["read".into()]);
+    let rights = rights.iter().filter_map(|word| right(&r, word)).collect();
+    let buckets = r.strings("buckets").unwrap_or_else(|| vec!["*".into()]);
+    r.finish();
+    Some(Key { id: id?, secret: secrets.pop()?, rights, buckets })
+}
+
+fn right(r: &Reader<'_>, word: &str) -> Option<Right> {
+    let found = match word {
+        "read" => Some(Right::Read),
+        "write" => Some(Right::Write),
+        "delete" => Some(Right::Delete),
+        "admin" => Some(Right::Admin),
+        _ => None,
+    };
+    if found.is_none() {
+        r.problem("rights", format!("{word:?} is not a right; write \"read\", \"write\", \"delete\" or \"admin\""));
+    }
+    found
+}
+
+fn backend(r: Reader<'_>) -> Backend {
+    let roles =
+        [("active", Role::Active), ("draining", Role::Draining), ("read-only", Role::ReadOnly), ("spare", Role::Spare)];
+    let out = Backend {
+        name: required(&r, "name", "a name of its own, such as \"nas\"").unwrap_or_default(),
+        url: required(&r, "url", "where it is, such as \"file:///mnt/nas/rsb\" or \"s3://bucket/prefix\"")
+            .unwrap_or_default(),
+        role: r.choice("role", &roles).unwrap_or_default(),
+        options: options(&r),
+        credentials: credentials(&r),
+        domain: r.map("domain"),
+        cost: cost(r.table("cost")),
+        limits: limits(r.table("limits")),
+    };
+    r.finish();
+    out
+}
+
+/// object_store's keys are written in lower case here, whatever case they came in.
+fn options(r: &Reader<'_>) -> BTreeMap<String, String> {
+    r.map("options").into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect()
+}
+
+fn credentials(r: &Reader<'_>) -> Credentials {
+    let given = r.has("credentials");
+    let table = r.table("credentials");
+    let found = [
+        table.string("profile").map(Credentials::Profile),
+        table.string("env").map(Credentials::Env),
+        table.string("file").map(|path| Credentials::File(path.into())),
+    ];
+    let mut found: Vec<Credentials> = found.into_iter().flatten().collect();
+    if given && found.len() != 1 {
+        let count = found.len();
+        table.problem(
+            "",
+            format!("{count} of profile, env and file are given; write exactly one of them, or leave credentials out"),
+        );
+    }
+    table.finish();
+    found.pop().unwrap_or_default()
+}
+
+fn cost(r: Reader<'_>) -> Cost {
+    let amount = |key: &'static str| r.amount(key).unwrap_or_default();
+    let out = Cost {
+        get_per_million: amount("get_per_million"),
+        put_per_million: amount("put_per_million"),
+        egress_per_gb: amount("egress_per_gb"),
+        stored_per_gb_month: amount("stored_per_gb_month"),
+    };
+    r.finish();
+    out
+}
+
+fn limits(r: Reader<'_>) -> Limits {
+    let out = Limits {
+        concurrency: r.count("concurrency", 1, 4096).unwrap_or(32),
+        timeout: r.duration("timeout").unwrap_or(Duration::from_secs(30)),
+        retries: r.count("retries", 0, 20).unwrap_or(3),
+    };
+    r.finish();
+    out
+}
+
+/// A text that must be there and not be empty.
+fn required(r: &Reader<'_>, key: &'static str, write: &str) -> Option<String> {
+    let given = r.has(key);
+    let text = r.string(key);
+    if !given {
+        r.problem(key, format!("{key} is missing; write {write}"));
+    } else if text.as_deref() == Some("") {
+        r.problem(key, format!("it is empty; write {write}"));
+    }
+    text.filter(|text| !text.is_empty())
+}

@@ -1,0 +1,311 @@
+//! What all parts of an opened repository share, and the few ways in which they talk to a backend.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStoreExt, PutPayload};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::backend::Backend;
+use crate::catalog::Catalog;
+use crate::codec::Codecs;
+use crate::engine::EngineConfig;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::checksum::Checksums;
+use crate::id::{DataId, RepositoryId};
+use crate::lease::Leases;
+
+/// Memory is handed out in units of this many bytes.
+const MEMORY_UNIT: u64 = 64 << 10;
+
+/// What all parts of an opened repository share.
+pub(crate) struct Core {
+    pub config: EngineConfig,
+    pub repository: RepositoryId,
+    /// Every record is acknowledged only when more than this many backends hold it, whatever its scheme.
+    pub record_margin: usize,
+    pub backends: Vec<Backend>,
+    pub catalog: Arc<dyn Catalog>,
+    pub codecs: Codecs,
+    pub env: Env,
+    pub checksums: Checksums,
+    pub leases: Leases,
+    /// Background work that outlives the call that started it; `close` waits for it.
+    pub tasks: TaskTracker,
+    pub write_memory: MemoryPool,
+    pub read_memory: MemoryPool,
+    /// Data ids whose bytes are arriving: no sweep touches them, however old they get.
+    arriving: Mutex<BTreeSet<DataId>>,
+    read_only: Mutex<Option<String>>,
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("repository", &self.repository).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    #[allow(clippy::too_many_arguments, reason = "the parts of an opened repository, put together in one place")]
+    pub fn new(
+        config: EngineConfig,
+        repository: RepositoryId,
+        record_margin: usize,
+        backends: Vec<Backend>,
+        catalog: Arc<dyn Catalog>,
+        codecs: Codecs,
+        env: Env,
+    ) -> Self {
+        let memory = config.memory_limit;
+        Self {
+            checksums: Checksums::new(repository),
+            repository,
+            record_margin,
+            backends,
+            catalog,
+            codecs,
+            env,
+            leases: Leases::default(),
+            tasks: TaskTracker::new(),
+            // Writes buffer whole segments, reads a few stripes; the rest is left to HTTP and the backends' clients.
+            write_memory: MemoryPool::new(memory / 2),
+            read_memory: MemoryPool::new(memory / 4),
+            arriving: Mutex::default(),
+            read_only: Mutex::new(config.read_only.then(|| "it was opened read-only".to_owned())),
+            config,
+        }
+    }
+
+    /// A backend by name; `None` when the config does not have it (any more).
+    pub fn backend(&self, name: &str) -> Option<&Backend> {
+        self.backends.iter().find(|b| b.name() == name)
+    }
+
+    /// A backend by name, when it may be talked to.
+    pub fn admitted(&self, name: &str) -> Option<&Backend> {
+        self.backend(name).filter(|b| b.is_admitted())
+    }
+
+    /// How many shards or record copies of a scheme must be durable before a write is acknowledged. With `record` also
+    /// more than m, so that any n - m backends show the record.
+    pub fn ack_count(&self, k: usize, m: usize) -> usize {
+        let margin = self.config.ack_margin.unwrap_or_else(|| m.saturating_sub(1).max(1)).min(m);
+        k + margin
+    }
+
+    /// How many copies of a record of a scheme are written, and how many must be durable to acknowledge it.
+    pub fn record_quorum(&self, k: usize, m: usize) -> (usize, usize) {
+        let quorum = self.ack_count(k, m).max(m + 1).max(self.record_margin + 1);
+        ((k + m).max(quorum), quorum)
+    }
+
+    /// How many shards (or copies) of a scheme may share a domain.
+    pub fn max_per_domain(&self, m: usize) -> usize {
+        m.max(1)
+    }
+
+    /// Why writes are refused.
+    pub fn read_only_reason(&self) -> Option<String> {
+        lock(&self.read_only).clone()
+    }
+
+    pub fn set_read_only(&self, reason: Option<String>) {
+        *lock(&self.read_only) = reason;
+    }
+
+    /// An error when writes are refused.
+    pub fn check_writable(&self) -> Result<()> {
+        match self.read_only_reason() {
+            Some(reason) => Err(Error::new(
+                ErrorKind::ReadOnly,
+                format!("repository {:?} serves reads only: {reason}", self.config.name),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Protects a data id whose bytes are arriving from the sweep, until the guard is dropped.
+    pub fn arriving(self: &Arc<Self>, id: DataId) -> Arriving {
+        lock(&self.arriving).insert(id);
+        Arriving { core: self.clone(), id }
+    }
+
+    /// The smallest data id whose bytes are arriving.
+    pub fn first_arriving(&self) -> Option<DataId> {
+        lock(&self.arriving).first().copied()
+    }
+}
+
+/// See [`Core::arriving`].
+pub(crate) struct Arriving {
+    core: Arc<Core>,
+    id: DataId,
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        lock(&self.core.arriving).remove(&self.id);
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while it holds one of these locks, and the values are valid at every step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A bounded amount of memory that is waited for.
+#[derive(Debug)]
+pub(crate) struct MemoryPool {
+    units: u32,
+    semaphore: Arc<Semaphore>,
+}
+
+impl MemoryPool {
+    fn new(bytes: u64) -> Self {
+        let units = u32::try_from(bytes / MEMORY_UNIT).unwrap_or(u32::MAX >> 3).clamp(1, u32::MAX >> 3);
+        Self { units, semaphore: Arc::new(Semaphore::new(units as usize)) }
+    }
+
+    /// Waits for `bytes` of memory, or for the whole pool where it is smaller.
+    pub async fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX).clamp(1, self.units);
+        self.semaphore.clone().acquire_many_owned(units).await.map_err(|_| Error::internal("the memory pool is closed"))
+    }
+}
+
+/// What went wrong with a backend, as far as the engine cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FaultKind {
+    /// The backend answers, and the file is not there.
+    Missing,
+    /// The file is there, and is not what it should be.
+    Corrupt,
+    /// The backend does not answer, refuses, or is not in the config: nothing can be said of the file.
+    Unreachable,
+}
+
+/// A failed operation on a backend.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub kind: FaultKind,
+    pub detail: String,
+}
+
+impl Fault {
+    pub fn corrupt(detail: impl Into<String>) -> Self {
+        Self { kind: FaultKind::Corrupt, detail: detail.into() }
+    }
+    pub fn unreachable(detail: impl Into<String>) -> Self {
+        Self { kind: FaultKind::Unreachable, detail: detail.into() }
+    }
+}
+
+/// Sorts an error of a store, and tells the backend's health.
+pub(crate) fn fault_of(backend: &Backend, error: &object_store::Error) -> Fault {
+    match error {
+        object_store::Error::NotFound { .. } => {
+            backend.health().succeeded(None);
+            Fault { kind: FaultKind::Missing, detail: "it is not there".into() }
+        }
+        other => {
+            let detail = error_sentence(other);
+            backend.health().failed(&detail);
+            Fault::unreachable(detail)
+        }
+    }
+}
+
+/// An error with its causes in one line.
+pub(crate) fn error_sentence(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !out.contains(&text) {
+            out.push_str(": ");
+            out.push_str(&text);
+        }
+        source = cause.source();
+    }
+    out
+}
+
+/// Writes one file, whole.
+pub(crate) async fn put(backend: &Backend, path: &Path, payload: PutPayload) -> Result<(), Fault> {
+    let start = Instant::now();
+    match backend.store().put(path, payload).await {
+        Ok(_) => {
+            backend.health().succeeded(Some(start.elapsed()));
+            Ok(())
+        }
+        Err(error) => {
+            let detail = error_sentence(&error);
+            backend.health().failed(&detail);
+            Err(Fault::unreachable(detail))
+        }
+    }
+}
+
+/// Reads a whole file, at most `limit` bytes of it.
+pub(crate) async fn get_all(backend: &Backend, path: &Path, limit: u64) -> Result<bytes::Bytes, Fault> {
+    let start = Instant::now();
+    let result = backend.store().get(path).await.map_err(|e| fault_of(backend, &e))?;
+    backend.health().succeeded(Some(start.elapsed()));
+    if result.meta.size > limit {
+        return Err(Fault::corrupt(format!(
+            "it has {} bytes, more than the {limit} that were expected",
+            result.meta.size
+        )));
+    }
+    result.bytes().await.map_err(|e| fault_of(backend, &e))
+}
+
+/// The size of a file.
+pub(crate) async fn size_of(backend: &Backend, path: &Path) -> Result<u64, Fault> {
+    let meta = backend.store().head(path).await.map_err(|e| fault_of(backend, &e))?;
+    backend.health().succeeded(None);
+    Ok(meta.size)
+}
+
+/// Options for a ranged read. `get_opts` and not `get_ranges`, which panics on objects shorter than a range.
+pub(crate) fn ranged(range: std::ops::Range<u64>) -> GetOptions {
+    GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() }
+}
+
+/// Deletes one file; one that is not there counts as deleted.
+pub(crate) async fn delete(backend: &Backend, path: &Path) -> Result<(), Fault> {
+    match backend.store().delete(path).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => {
+            backend.health().succeeded(None);
+            Ok(())
+        }
+        Err(error) => {
+            let detail = error_sentence(&error);
+            backend.health().failed(&detail);
+            Err(Fault::unreachable(detail))
+        }
+    }
+}
+
+/// How long the sign of life of an ill backend is waited for once everything else is there.
+pub(crate) fn suspect_patience(elapsed: Duration) -> Duration {
+    elapsed / 4 + Duration::from_millis(50)
+}
+
+/// Deletes files on many backends at once, as far as they can be reached; what is left is garbage for the sweep.
+pub(crate) async fn delete_files(core: &Core, files: impl IntoIterator<Item = (String, Path)>) -> Vec<(String, Path)> {
+    use futures::stream::{self, StreamExt};
+    let results = stream::iter(files).map(|(name, path)| async move {
+        let done = match core.admitted(&name) {
+            Some(backend) if backend.role() != crate::backend::Role::ReadOnly => delete(backend, &path).await.is_ok(),
+            _ => false,
+        };
+        (!done).then_some((name, path))
+    });
+    results.buffer_unordered(32).filter_map(|left| async move { left }).collect().await
+}

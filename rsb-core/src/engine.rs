@@ -1,0 +1,512 @@
+//! The façade: one repository, opened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::*;
+use crate::backend::Backend;
+use crate::catalog::{BucketRule, Catalog, LedgerItem, ListItem, ListQuery, Precondition, Reserved};
+use crate::codec::{self, Codecs};
+use crate::core::Core;
+use crate::env::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::batch::InlineShards;
+use crate::format::manifest::{Body, BucketRecord, BucketSettings, Etag, Manifest, Record, Tombstone, Versions};
+use crate::id::{BatchId, RepositoryId, VersionId};
+use crate::placement::{self, Spread};
+use crate::scheme::Scheme;
+use crate::write::commit::{Committer, Done, MakeRecord, Pending};
+use crate::{check, drill, names, read, recover, repair, sweep, write};
+
+/// How a repository is run. Everything but the scheme may change from one opening to the next.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The repository's name, as in every marker.
+    pub name: String,
+    /// How new objects are coded.
+    pub scheme: Scheme,
+    /// Most bytes of a segment.
+    pub segment_size: u64,
+    /// Objects up to this many bytes live in manifest records.
+    pub inline_limit: u64,
+    /// Shards beyond k that must be durable before a write is acknowledged; `None`: max(1, m - 1), never above m.
+    pub ack_margin: Option<usize>,
+    /// Which domain label no m+1 shards may share.
+    pub spread: Spread,
+    /// Bytes of memory for the buffers of all writes and reads.
+    pub memory_limit: u64,
+    /// Nothing younger is garbage.
+    pub grace: Duration,
+    /// Once enough shards are durable, the rest are waited for at most this long.
+    pub straggler_limit: Duration,
+    /// A read that has not answered for this long starts a parity read.
+    pub hedge_after: Duration,
+    /// How entity tags are made.
+    pub etag: EtagMode,
+    /// Serve reads only.
+    pub read_only: bool,
+    /// Serve writes although a rebuild cannot be sure of the whole history.
+    pub accept_uncertain_history: bool,
+}
+
+impl EngineConfig {
+    /// The defaults for a name and a scheme.
+    pub fn new(name: impl Into<String>, scheme: Scheme) -> Self {
+        Self {
+            name: name.into(),
+            scheme,
+            segment_size: 64 << 20,
+            inline_limit: 128 << 10,
+            ack_margin: None,
+            spread: Spread::Label("provider".into()),
+            memory_limit: 512 << 20,
+            grace: Duration::from_secs(24 * 3600),
+            straggler_limit: Duration::from_secs(2),
+            hedge_after: Duration::from_millis(500),
+            etag: EtagMode::Md5,
+            read_only: false,
+            accept_uncertain_history: false,
+        }
+    }
+}
+
+/// One repository, opened. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    core: Arc<Core>,
+    committer: Committer,
+    domain_warning: Option<String>,
+}
+
+/// The catalog's named value that says it was closed with nothing in flight.
+const CLEAN: &str = "closed_clean";
+
+impl Engine {
+    /// Writes the marker on each backend that has none, and gives their names. A backend that holds another repository's
+    /// marker, or another backend's, is an error that names both, and nothing is written to any. [`Engine::open`] never
+    /// writes a marker.
+    pub async fn init_markers(config: &EngineConfig, backends: &[Backend], env: &Env) -> Result<Vec<String>> {
+        recover::init_markers(config, backends, env).await
+    }
+
+    /// Opens a repository: self-test of the codecs, proof of the domains, markers, catch-up of the catalog.
+    ///
+    /// Errors: `Config` where the backends and the config do not fit, `Unavailable` where no backend answers.
+    pub async fn open(
+        config: EngineConfig,
+        backends: Vec<Backend>,
+        catalog: Arc<dyn Catalog>,
+        codecs: Codecs,
+        env: Env,
+    ) -> Result<Self> {
+        let mut names: Vec<&str> = backends.iter().map(Backend::name).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|w| w[0] == w[1]) {
+            return Err(Error::config(format!("two backends are named {:?}; give each its own name", twice[0])));
+        }
+        codec::self_test(codecs.get(config.scheme.codec_id())?.as_ref())
+            .map_err(|e| Error::config(format!("the codec does not pass its self-test: {e}")))?;
+        let domain_warning = placement::prove(&backends, &config.spread, config.scheme.k(), config.scheme.m())?;
+        let (repository, record_margin) = recover::admit(&config, &backends).await?;
+        let known = catalog.value(recover::REPOSITORY_ID).await?;
+        if let Some(known) = known.filter(|known| *known != repository.to_string()) {
+            return Err(Error::config(format!(
+                "the catalog belongs to repository {known}, and the backends to {repository}; use the right catalog, or move it away and run `rsb catalog rebuild`"
+            )));
+        }
+        let core = Core::new(config, repository, record_margin, backends, catalog, codecs, env);
+        let core = Arc::new(core);
+        if !core.config.read_only {
+            start_up(&core).await?;
+        }
+        if let Some(id) = core.catalog.greatest_version().await? {
+            core.env.observe_id(id.0);
+        }
+        Ok(Self { committer: Committer::start(core.clone()), core, domain_warning })
+    }
+
+    /// How the repository is run.
+    pub fn config(&self) -> &EngineConfig {
+        &self.core.config
+    }
+
+    /// The repository's id.
+    pub fn repository_id(&self) -> RepositoryId {
+        self.core.repository
+    }
+
+    /// The repository as it is now.
+    pub async fn status(&self) -> Result<Status> {
+        let core = &self.core;
+        let backends = core.backends.iter().map(|backend| {
+            let health = backend.health().snapshot();
+            BackendStatus {
+                name: backend.name().to_owned(),
+                store: backend.store().to_string(),
+                role: backend.role(),
+                domain: backend.domain().clone(),
+                reachable: backend.is_admitted() && !backend.health().is_suspect(),
+                error: health.last_error.clone().filter(|_| !backend.is_admitted() || !health.healthy),
+                health,
+            }
+        });
+        Ok(Status {
+            repository: core.config.name.clone(),
+            repository_id: core.repository.to_string(),
+            scheme: core.config.scheme,
+            read_only: core.read_only_reason(),
+            domain_warning: self.domain_warning.clone(),
+            counts: core.catalog.counts().await?,
+            backends: backends.collect(),
+        })
+    }
+
+    /// Refuses new writes, waits for what is in flight, then closes the catalog.
+    pub async fn close(&self) -> Result<()> {
+        let core = &self.core;
+        let was_read_only = core.config.read_only;
+        core.set_read_only(Some("it is being closed".into()));
+        self.committer.close().await;
+        core.tasks.close();
+        core.tasks.wait().await;
+        if !was_read_only && core.catalog.open_intents().await?.is_empty() {
+            core.catalog.set_value(CLEAN, Some("yes".into())).await?;
+        }
+        core.catalog.close().await
+    }
+
+    /// Makes a bucket.
+    pub async fn create_bucket(&self, name: &str, settings: BucketSettings) -> Result<BucketRecord> {
+        names::check_bucket(name)?;
+        let created_ms = self.core.env.now_ms();
+        self.write_bucket(name, BucketRule::Absent, created_ms, settings, false).await
+    }
+
+    /// Changes a bucket's settings. Keep-all cannot go back to keep-last (`Invalid`), only to suspended.
+    pub async fn set_bucket(&self, name: &str, settings: BucketSettings) -> Result<BucketRecord> {
+        let old = self.bucket(name).await?;
+        if old.settings.versions != Versions::KeepLast && settings.versions == Versions::KeepLast {
+            return Err(Error::invalid(format!(
+                "bucket {name:?} keeps versions, which cannot be undone, only suspended"
+            ))
+            .object(name));
+        }
+        self.write_bucket(name, BucketRule::Exists, old.created_ms, settings, false).await
+    }
+
+    /// Deletes an empty bucket.
+    pub async fn delete_bucket(&self, name: &str) -> Result<()> {
+        let old = self.bucket(name).await?;
+        self.write_bucket(name, BucketRule::Empty, old.created_ms, old.settings, true).await.map(|_| ())
+    }
+
+    async fn write_bucket(
+        &self,
+        name: &str,
+        bucket_rule: BucketRule,
+        created_ms: u64,
+        settings: BucketSettings,
+        deleted: bool,
+    ) -> Result<BucketRecord> {
+        let name = name.to_owned();
+        let bucket = name.clone();
+        let make = move |reserved: &Reserved| {
+            Record::Bucket(BucketRecord { name, version: reserved.version, revision: 0, created_ms, deleted, settings })
+        };
+        match self
+            .commit_plain(bucket, String::new(), Precondition::None, bucket_rule, None, Box::new(make))
+            .await?
+            .record
+        {
+            Record::Bucket(record) => Ok(record),
+            _ => Err(Error::internal("a bucket's record came back as another kind")),
+        }
+    }
+
+    async fn commit_plain(
+        &self,
+        bucket: String,
+        key: String,
+        precondition: Precondition,
+        bucket_rule: BucketRule,
+        scheme: Option<Scheme>,
+        make: MakeRecord,
+    ) -> Result<Done> {
+        self.core.check_writable()?;
+        let scheme = scheme.unwrap_or(self.core.config.scheme);
+        let pending = Pending {
+            bucket,
+            key,
+            precondition,
+            bucket_rule,
+            keeps_id: false,
+            k: scheme.k(),
+            m: scheme.m(),
+            inline: InlineShards::default(),
+            make,
+            ledger: Vec::new(),
+            hold: None,
+        };
+        Ok(self.committer.commit(pending).await?)
+    }
+
+    /// A bucket; `NotFound` where there is none.
+    pub async fn bucket(&self, name: &str) -> Result<BucketRecord> {
+        names::check_bucket(name)?;
+        let found = self.core.catalog.bucket(name).await?;
+        found.ok_or_else(|| Error::not_found(format!("bucket {name:?} does not exist")).object(name))
+    }
+
+    /// All buckets, by name.
+    pub async fn buckets(&self) -> Result<Vec<BucketRecord>> {
+        self.core.catalog.buckets().await
+    }
+
+    /// Writes an object. An error in the body undoes the write.
+    pub async fn put(&self, request: PutRequest, body: BodyStream) -> Result<ObjectInfo> {
+        let with_digests = request.run_digests;
+        let info = write::put(&self.core, &self.committer, request, body).await?;
+        if with_digests && info.manifest.run_digests.is_none() {
+            // The length was not known, so the runs could not be told apart on the way: one read back.
+            self.run_digests(&info).await?;
+        }
+        Ok(info)
+    }
+
+    /// Opens an object for reading; `range` None: the whole object. A range without bytes: `RangeNotSatisfiable`.
+    pub async fn get(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<VersionId>,
+        range: Option<ByteRange>,
+    ) -> Result<GetObject> {
+        read::get(&self.core, bucket, key, version, range).await
+    }
+
+    /// Reads a version already looked up (conditions checked on it), so that facts and bytes are of one version.
+    pub async fn read(&self, info: &ObjectInfo, range: std::ops::Range<u64>) -> Result<GetObject> {
+        let m = &info.manifest;
+        let held = read::hold(&self.core, &m.bucket, &m.key, Some(m.version)).await?;
+        let range = range.start.min(m.size)..range.end.min(m.size);
+        Ok(read::open(&self.core, held, range))
+    }
+
+    /// The facts of an object.
+    pub async fn head(&self, bucket: &str, key: &str, version: Option<VersionId>) -> Result<ObjectInfo> {
+        let entry = read::lookup(&self.core, bucket, key, version).await?;
+        Ok(ObjectInfo { manifest: Arc::new(entry.manifest), short: 0 })
+    }
+
+    /// Deletes an object, or one version of it. In a keep-all bucket a delete without a version writes a delete marker.
+    pub async fn delete(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<VersionId>,
+        precondition: Precondition,
+    ) -> Result<Deleted> {
+        names::check_key(key)?;
+        let settings = self.bucket(bucket).await?.settings;
+        let entry = self.core.catalog.entry(bucket, key, version).await?;
+        if !precondition.holds(entry.as_ref().map(|e| &e.manifest)) {
+            let name = format!("{bucket}/{key}");
+            return Err(Error::new(
+                ErrorKind::PreconditionFailed,
+                format!("the condition on {name} does not hold; nothing was deleted"),
+            )
+            .object(name));
+        }
+        if version.is_none() && settings.versions != Versions::KeepLast {
+            return self.write_delete_marker(bucket, key, precondition, settings.versions).await;
+        }
+        let Some(entry) = entry else { return Ok(Deleted::default()) };
+        let target = version.map(|_| (entry.manifest.version, entry.manifest.null_version));
+        let (name, of) = (bucket.to_owned(), key.to_owned());
+        let make = move |reserved: &Reserved| {
+            Record::Tombstone(Tombstone {
+                bucket: name,
+                key: of,
+                version: reserved.version,
+                revision: 0,
+                target: target.map(|(id, _)| id),
+                null_version: target.is_some_and(|(_, null)| null),
+            })
+        };
+        let (b, k) = (bucket.to_owned(), key.to_owned());
+        let scheme = entry.manifest.scheme();
+        let done = self.commit_plain(b, k, precondition, BucketRule::Exists, scheme, Box::new(make)).await?;
+        Ok(Deleted { existed: true, delete_marker: None, short: done.short })
+    }
+
+    async fn write_delete_marker(
+        &self,
+        bucket: &str,
+        key: &str,
+        precondition: Precondition,
+        versions: Versions,
+    ) -> Result<Deleted> {
+        let existed = self.core.catalog.entry(bucket, key, None).await?.is_some_and(|e| !e.manifest.delete_marker);
+        let (name, of, modified_ms) = (bucket.to_owned(), key.to_owned(), self.core.env.now_ms());
+        let make = move |reserved: &Reserved| {
+            Record::Version(Manifest {
+                bucket: name,
+                key: of,
+                version: reserved.version,
+                revision: 0,
+                modified_ms,
+                size: 0,
+                etag: Etag::Fast([0; 16]),
+                attributes: Default::default(),
+                metadata: Default::default(),
+                tags: Default::default(),
+                delete_marker: true,
+                null_version: versions == Versions::Suspended,
+                body: Body::None,
+                run_digests: None,
+                extra: Default::default(),
+            })
+        };
+        let (b, k) = (bucket.to_owned(), key.to_owned());
+        let done = self.commit_plain(b, k, precondition, BucketRule::Exists, None, Box::new(make)).await?;
+        Ok(Deleted { existed, delete_marker: Some(done.record.version()), short: done.short })
+    }
+
+    /// Copies an object. Moves no bytes: the new manifest points at the same segments (a small object's record is
+    /// written anew). Metadata is copied.
+    pub async fn copy(&self, from: (&str, &str), to: (&str, &str), precondition: Precondition) -> Result<ObjectInfo> {
+        self.core.check_writable()?;
+        names::check_bucket(to.0)?;
+        names::check_key(to.1)?;
+        let held = read::hold(&self.core, from.0, from.1, None).await?;
+        let source = held.entry.manifest.clone();
+        if !matches!(source.body, Body::Segments(_)) {
+            let scheme = source.scheme().unwrap_or(self.core.config.scheme);
+            let request = PutRequest {
+                bucket: to.0.to_owned(),
+                key: to.1.to_owned(),
+                len: Some(source.size),
+                precondition,
+                data_shards: Some(scheme.k()),
+                parity_shards: Some(scheme.m()),
+                attributes: source.attributes,
+                metadata: source.metadata,
+                tags: source.tags,
+                run_digests: source.run_digests.is_some(),
+            };
+            let body = read::open(&self.core, held, 0..source.size).stream;
+            return write::put(&self.core, &self.committer, request, body).await;
+        }
+        let (bucket, key, modified_ms) = (to.0.to_owned(), to.1.to_owned(), self.core.env.now_ms());
+        let scheme = source.scheme();
+        let make = move |reserved: &Reserved| {
+            let keep_all = reserved.bucket.as_ref().is_some_and(|b| b.settings.versions == Versions::KeepAll);
+            Record::Version(Manifest {
+                bucket,
+                key,
+                version: reserved.version,
+                revision: 0,
+                modified_ms,
+                null_version: !keep_all,
+                ..source
+            })
+        };
+        let (b, k) = (to.0.to_owned(), to.1.to_owned());
+        let done = self.commit_plain(b, k, precondition, BucketRule::Exists, scheme, Box::new(make)).await?;
+        // The lease on the source's segments is held until the copy names them too.
+        drop(held.lease);
+        write::info_of(done, 0)
+    }
+
+    /// The prototype's k data digests and then m parity digests; made by reading, and kept, when the manifest has none.
+    pub async fn run_digests(&self, info: &ObjectInfo) -> Result<Vec<[u8; 32]>> {
+        if let Some(digests) = &info.manifest.run_digests {
+            return Ok(digests.iter().map(|d| d.0).collect());
+        }
+        let digests = write::digest::by_reading(&self.core, info).await?;
+        if self.core.read_only_reason().is_none() {
+            write::keep_digests(&self.core, &self.committer, info, digests.clone()).await?;
+        }
+        Ok(digests.iter().map(|d| d.0).collect())
+    }
+
+    /// A page of a listing.
+    pub async fn list(&self, query: &ListQuery) -> Result<Listing> {
+        self.bucket(&query.bucket).await?;
+        let page = self.core.catalog.list(query).await?;
+        let mut listing = Listing { next: page.next, ..Listing::default() };
+        for item in page.items {
+            match item {
+                ListItem::Prefix(prefix) => listing.prefixes.push(prefix),
+                ListItem::Entry { entry, is_latest } => listing.objects.push(ListedObject {
+                    info: ObjectInfo { manifest: Arc::new(entry.manifest), short: 0 },
+                    is_latest,
+                }),
+            }
+        }
+        Ok(listing)
+    }
+
+    /// Looks at what is stored. Changes nothing but the ledger.
+    pub async fn check(&self, request: &CheckRequest, progress: &Progress) -> Result<CheckReport> {
+        check::check(&self.core, request, progress).await
+    }
+
+    /// What a repair of the scope would do, after a check of the given depth.
+    pub async fn plan_repair(&self, scope: &Scope, depth: Depth, progress: &Progress) -> Result<RepairPlan> {
+        repair::plan(&self.core, scope, depth, progress).await
+    }
+
+    /// Carries a plan out.
+    pub async fn repair(&self, plan: &RepairPlan, progress: &Progress) -> Result<RepairReport> {
+        repair::repair(&self.core, &self.committer, plan, progress).await
+    }
+
+    /// Masks each value of the spread label in turn (or the one `domain`, as `label=value` or a backend's name), and says
+    /// which objects would not decode.
+    pub async fn drill(&self, domain: Option<&str>, progress: &Progress) -> Result<DrillReport> {
+        drill::drill(&self.core, domain, progress).await
+    }
+
+    /// Removes garbage older than the grace time.
+    pub async fn sweep(&self, request: SweepRequest, progress: &Progress) -> Result<SweepReport> {
+        sweep::sweep(&self.core, request, progress).await
+    }
+
+    /// Empties the catalog and rebuilds it from the backends alone.
+    pub async fn rebuild_catalog(&self, progress: &Progress) -> Result<RebuildReport> {
+        recover::rebuild(&self.core, progress).await
+    }
+
+    /// Compares the catalog with what a rebuild would make of the backends.
+    pub async fn verify_catalog(&self, progress: &Progress) -> Result<VerifyReport> {
+        recover::verify(&self.core, progress).await
+    }
+
+    /// A page of the ledger.
+    pub async fn ledger(&self, after: Option<&LedgerItem>, limit: usize) -> Result<LedgerPage> {
+        self.core.catalog.ledger_after(after, limit).await
+    }
+}
+
+/// Brings the catalog up to date, unless it was closed with nothing in flight.
+async fn start_up(core: &Arc<Core>) -> Result<()> {
+    let catalog = &core.catalog;
+    catalog.set_value(recover::REPOSITORY_ID, Some(core.repository.to_string())).await?;
+    let clean = catalog.value(CLEAN).await?.is_some();
+    catalog.set_value(CLEAN, None).await?;
+    if clean {
+        return Ok(());
+    }
+    // A batch is named before it is written and committed after, so those still open at the last stop lie from the low-water
+    // mark on. Others that were in flight beside it may be a little older.
+    let from = catalog.low_water().await?.map(|id| BatchId(crate::env::id_before(id.0, CATCH_UP_MARGIN_MS)));
+    let report = recover::catch_up(core, catalog.as_ref(), from, true, &Progress::default()).await?;
+    let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
+    catalog.release(&open).await?;
+    recover::judge_certainty(core, &report);
+    Ok(())
+}
+
+/// How much older than the greatest committed batch one that was in flight beside it may be.
+const CATCH_UP_MARGIN_MS: u64 = 10 * 60 * 1000;

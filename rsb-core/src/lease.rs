@@ -1,0 +1,120 @@
+//! Leases: a read in progress keeps the files it reads, although a newer version has replaced the object meanwhile.
+//!
+//! A reader looks the object up and then takes leases on its ids; one that is being deleted by then is refused, and the
+//! reader looks up again. A deletion waits until nobody has a lease, then marks the ids, then deletes.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::core::lock;
+
+/// So many marks of deleted ids are remembered: a reader between look-up and lease must still find its mark.
+const REMEMBERED: usize = 65_536;
+
+#[derive(Debug, Default)]
+struct State {
+    held: HashMap<Uuid, usize>,
+    deleting: HashSet<Uuid>,
+    order: VecDeque<Uuid>,
+}
+
+/// Who reads what. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Leases(Arc<(Mutex<State>, Notify)>);
+
+/// A lease on some ids, until dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    leases: Leases,
+    ids: Vec<Uuid>,
+}
+
+impl Leases {
+    /// Leases on all the ids; `None` when one of them is being deleted: look the object up again.
+    pub fn take(&self, ids: impl IntoIterator<Item = Uuid>) -> Option<Lease> {
+        let ids: Vec<Uuid> = ids.into_iter().collect();
+        let mut state = lock(&self.0.0);
+        if ids.iter().any(|id| state.deleting.contains(id)) {
+            return None;
+        }
+        for id in &ids {
+            *state.held.entry(*id).or_default() += 1;
+        }
+        Some(Lease { leases: self.clone(), ids })
+    }
+
+    /// Waits until nobody has a lease on the ids, and marks them: from then on no lease is given.
+    pub async fn begin_delete(&self, ids: &[Uuid]) {
+        loop {
+            let released = self.0.1.notified();
+            tokio::pin!(released);
+            released.as_mut().enable();
+            {
+                let mut state = lock(&self.0.0);
+                if !ids.iter().any(|id| state.held.contains_key(id)) {
+                    for id in ids {
+                        if state.deleting.insert(*id) {
+                            state.order.push_back(*id);
+                        }
+                    }
+                    while state.order.len() > REMEMBERED {
+                        if let Some(old) = state.order.pop_front() {
+                            state.deleting.remove(&old);
+                        }
+                    }
+                    return;
+                }
+            }
+            released.await;
+        }
+    }
+
+    /// Takes the marks back: the ids turned out to be in use.
+    pub fn unmark(&self, ids: &[Uuid]) {
+        let mut state = lock(&self.0.0);
+        for id in ids {
+            state.deleting.remove(id);
+        }
+        state.order.retain(|id| !ids.contains(id));
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut state = lock(&self.leases.0.0);
+        for id in &self.ids {
+            if let Some(count) = state.held.get_mut(id) {
+                *count -= 1;
+                if *count == 0 {
+                    state.held.remove(id);
+                }
+            }
+        }
+        drop(state);
+        self.leases.0.1.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_deletion_waits_for_readers_and_then_refuses_new_ones() {
+        let leases = Leases::default();
+        let id = Uuid::from_u128(7);
+        let lease = leases.take([id]).unwrap();
+        let other = leases.clone();
+        let deletion = tokio::spawn(async move { other.begin_delete(&[id]).await });
+        tokio::task::yield_now().await;
+        assert!(!deletion.is_finished());
+        drop(lease);
+        deletion.await.unwrap();
+        assert!(leases.take([id]).is_none());
+        leases.unmark(&[id]);
+        assert!(leases.take([id]).is_some());
+    }
+}

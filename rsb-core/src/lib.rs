@@ -1,0 +1,38 @@
+//! The core of RSBackup: erasure coding, formats, placement, and the engine that writes, reads, checks and repairs. It
+//! knows `object_store::ObjectStore` and never a provider, an SQL driver or an HTTP server.
+//!
+//! Read in this order: [`scheme`], [`codec`], [`stripe`] (pure arithmetic), [`mod@format`] (bytes ↔ types), [`backend`] and
+//! [`placement`], [`catalog`], then the engine's parts and its façade [`engine`].
+
+pub mod api;
+pub mod backend;
+pub mod catalog;
+mod check;
+pub mod codec;
+mod core;
+mod drill;
+pub mod engine;
+pub mod env;
+pub mod error;
+pub mod format;
+pub mod id;
+mod lease;
+pub mod names;
+pub mod placement;
+mod read;
+mod recover;
+mod repair;
+pub mod scheme;
+pub mod stripe;
+mod sweep;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+mod write;
+
+pub use api::*;
+pub use backend::{Backend, Cost, Role};
+pub use engine::{Engine, EngineConfig};
+pub use env::Env;
+pub use error::{Error, ErrorKind, Result};
+pub use placement::Spread;
+pub use scheme::Scheme;

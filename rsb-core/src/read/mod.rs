@@ -1,0 +1,167 @@
+//! Reading: verified blocks of the best k shards, in order, within the memory bound.
+//!
+//! Order to read: [`piece`] (what is where), [`shard_reader`] (one shard), [`stripes`] (first k of n), this file (an object).
+
+pub(crate) mod piece;
+pub(crate) mod shard_reader;
+pub(crate) mod stripes;
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
+use tokio::sync::OwnedSemaphorePermit;
+
+use self::piece::Piece;
+use self::stripes::{StripeReader, WINDOW};
+use crate::api::{BodyStream, ByteRange, GetObject, ObjectInfo};
+use crate::catalog::Entry;
+use crate::core::Core;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::VersionId;
+use crate::lease::Lease;
+use crate::names;
+
+/// Looks a version up: the newest when `version` is absent. A delete marker is not found.
+pub(crate) async fn lookup(core: &Core, bucket: &str, key: &str, version: Option<VersionId>) -> Result<Entry> {
+    names::check_bucket(bucket)?;
+    names::check_key(key)?;
+    let name = format!("{bucket}/{key}");
+    if let Some(entry) = core.catalog.entry(bucket, key, version).await?
+        && !entry.manifest.delete_marker
+    {
+        return Ok(entry);
+    }
+    if core.catalog.bucket(bucket).await?.is_none() {
+        return Err(Error::not_found(format!("bucket {bucket:?} does not exist")).object(bucket));
+    }
+    let what = version.map_or(String::new(), |v| format!("version {v} of "));
+    Err(Error::not_found(format!("{what}{name} does not exist")).object(name))
+}
+
+/// A version that is protected from deletion while it is read.
+pub(crate) struct Held {
+    pub entry: Entry,
+    pub pieces: Vec<Piece>,
+    pub lease: Lease,
+}
+
+/// Looks a version up and takes leases on what it points at.
+pub(crate) async fn hold(core: &Core, bucket: &str, key: &str, version: Option<VersionId>) -> Result<Held> {
+    loop {
+        let entry = lookup(core, bucket, key, version).await?;
+        if let Some(held) = hold_entry(core, entry).await? {
+            return Ok(held);
+        }
+        // It is being deleted: by now the catalog knows a newer state.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Takes leases on what an entry points at; `None` when it is being deleted.
+pub(crate) async fn hold_entry(core: &Core, entry: Entry) -> Result<Option<Held>> {
+    let ids = entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0]);
+    let Some(lease) = core.leases.take(ids) else { return Ok(None) };
+    let batch = match Piece::needs_batch(&entry.manifest) {
+        true => core.catalog.batch(entry.at.batch).await?,
+        false => None,
+    };
+    if Piece::needs_batch(&entry.manifest) && batch.is_none() {
+        return Ok(None);
+    }
+    let pieces = Piece::of_entry(&entry, batch.as_ref());
+    Ok(Some(Held { entry, pieces, lease }))
+}
+
+/// Opens an object for reading.
+pub(crate) async fn get(
+    core: &Arc<Core>,
+    bucket: &str,
+    key: &str,
+    version: Option<VersionId>,
+    range: Option<ByteRange>,
+) -> Result<GetObject> {
+    let held = hold(core, bucket, key, version).await?;
+    let size = held.entry.manifest.size;
+    let range = match range {
+        None => 0..size,
+        Some(range) => range.resolve(size).ok_or_else(|| {
+            Error::new(
+                ErrorKind::RangeNotSatisfiable,
+                format!("the range lies outside {bucket}/{key}, which has {size} bytes"),
+            )
+            .object(format!("{bucket}/{key}"))
+        })?,
+    };
+    Ok(open(core, held, range))
+}
+
+/// The stream of a held version's bytes.
+pub(crate) fn open(core: &Arc<Core>, held: Held, range: Range<u64>) -> GetObject {
+    let manifest = Arc::new(held.entry.manifest);
+    let object = (manifest.bucket.clone(), manifest.key.clone());
+    let info = ObjectInfo { manifest, short: 0 };
+    let stream = stream_pieces(core, held.pieces, range.clone(), object, Some(held.lease), Vec::new());
+    GetObject { info, range, stream }
+}
+
+struct State {
+    core: Arc<Core>,
+    pieces: VecDeque<Piece>,
+    range: Range<u64>,
+    object: (String, String),
+    avoid: Vec<String>,
+    current: Option<(StripeReader, OwnedSemaphorePermit)>,
+    ready: VecDeque<Bytes>,
+    _lease: Option<Lease>,
+}
+
+/// The bytes `range` of the object made of `pieces`, in order.
+pub(crate) fn stream_pieces(
+    core: &Arc<Core>,
+    pieces: Vec<Piece>,
+    range: Range<u64>,
+    object: (String, String),
+    lease: Option<Lease>,
+    avoid: Vec<String>,
+) -> BodyStream {
+    let pieces = pieces.into_iter().filter(|p| p.start < range.end && p.start + p.layout.len > range.start).collect();
+    let core = core.clone();
+    let state = State { core, pieces, range, object, avoid, current: None, ready: VecDeque::new(), _lease: lease };
+    stream::try_unfold(state, |mut state| async move { Ok(state.next().await?.map(|bytes| (bytes, state))) }).boxed()
+}
+
+impl State {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                if bytes.is_empty() {
+                    continue;
+                }
+                return Ok(Some(bytes));
+            }
+            if self.current.is_none() {
+                let Some(piece) = self.pieces.pop_front() else { return Ok(None) };
+                self.current = Some(self.open_piece(piece).await?);
+            }
+            let Some((reader, _)) = &mut self.current else { continue };
+            match reader.next_data().await? {
+                Some(blocks) => self.ready.extend(blocks),
+                None => self.current = None,
+            }
+        }
+    }
+
+    async fn open_piece(&self, piece: Piece) -> Result<(StripeReader, OwnedSemaphorePermit)> {
+        let wanted =
+            self.range.start.max(piece.start) - piece.start..(self.range.end - piece.start).min(piece.layout.len);
+        // k readers of WINDOW blocks each, a block in transit for each, and the stripe that is put together.
+        let stripes = piece.layout.stripes_of(&wanted);
+        let ahead = (stripes.end - stripes.start).min(WINDOW as u64 + 2);
+        let bytes = ahead * piece.layout.block_len(stripes.start) * (piece.scheme.k() as u64 + 1);
+        let permit = self.core.read_memory.take(bytes).await?;
+        Ok((StripeReader::new(&self.core, piece, wanted, self.object.clone(), &self.avoid), permit))
+    }
+}

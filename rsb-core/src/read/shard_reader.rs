@@ -1,0 +1,162 @@
+//! Reads the stripes of one shard with one ranged request, and verifies each block before it lets it out.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use object_store::ObjectStore;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::piece::{Piece, ShardAt};
+use crate::backend::Backend;
+use crate::core::{Fault, error_sentence, fault_of, ranged};
+use crate::format::checksum::Checksums;
+use crate::id::DataId;
+use crate::stripe::{CHECKSUM_LEN, Layout};
+
+/// What a reader has to say: a verified block of a stripe, or why there are no more.
+pub(crate) struct Heard {
+    pub index: usize,
+    pub stripe: u64,
+    pub block: Result<Bytes, Fault>,
+}
+
+/// A reader at work; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct ShardReader {
+    /// Stripes it may be ahead of the one that is being put together.
+    window: Arc<Semaphore>,
+    /// The first stripe it was asked for.
+    pub from: u64,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl ShardReader {
+    /// Starts to read the blocks of `stripes` of shard `index`, at most `window` of them ahead.
+    #[allow(clippy::too_many_arguments, reason = "what, where from, how far, how fast, where to")]
+    pub fn start(
+        piece: &Piece,
+        index: usize,
+        at: &ShardAt,
+        backend: Backend,
+        checksums: Checksums,
+        stripes: Range<u64>,
+        window: usize,
+        out: mpsc::UnboundedSender<Heard>,
+    ) -> Self {
+        let semaphore = Arc::new(Semaphore::new(window));
+        let from = stripes.start;
+        let work = Work {
+            backend,
+            at: at.clone(),
+            layout: piece.layout,
+            data_id: piece.data_id,
+            index,
+            checksums,
+            stripes,
+            window: semaphore.clone(),
+            out,
+        };
+        let task = tokio::spawn(async move {
+            let mut next = work.stripes.start;
+            if let Err(fault) = work.run(&mut next).await {
+                let _ = work.out.send(Heard { index: work.index, stripe: next, block: Err(fault) });
+            }
+        });
+        Self { window: semaphore, from, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// One of its blocks was used, or is not wanted any more.
+    pub fn release_one(&self) {
+        self.window.add_permits(1);
+    }
+}
+
+struct Work {
+    backend: Backend,
+    at: ShardAt,
+    layout: Layout,
+    data_id: DataId,
+    index: usize,
+    checksums: Checksums,
+    stripes: Range<u64>,
+    window: Arc<Semaphore>,
+    out: mpsc::UnboundedSender<Heard>,
+}
+
+impl Work {
+    async fn run(&self, next: &mut u64) -> Result<(), Fault> {
+        let layout = &self.layout;
+        let range = self.at.base + layout.frame_offset(self.stripes.start)
+            ..self.at.base + layout.frame_offset(self.stripes.end);
+        let start = Instant::now();
+        let result = self
+            .backend
+            .store()
+            .get_opts(&self.at.path, ranged(range.clone()))
+            .await
+            .map_err(|e| self.request_fault(&e))?;
+        self.backend.health().succeeded(Some(start.elapsed()));
+        if result.range != range {
+            return Err(Fault::corrupt(format!(
+                "it ends at byte {}, and byte {} was asked for",
+                result.range.end, range.end
+            )));
+        }
+        let mut stream = result.into_stream();
+        let mut buffer = BytesMut::new();
+        while *next < self.stripes.end {
+            let frame = layout.block_len(*next) as usize + CHECKSUM_LEN;
+            let frame = take(&mut stream, &mut buffer, frame).await.map_err(|e| self.stream_fault(e))?;
+            let (sum, block) = frame.split_at(CHECKSUM_LEN);
+            if self.checksums.block(self.data_id, self.index, *next, block) != sum {
+                return Err(Fault::corrupt(format!("its block of stripe {next} does not match its checksum")));
+            }
+            let Ok(permit) = self.window.acquire().await else { return Ok(()) };
+            permit.forget();
+            let block = frame.slice(CHECKSUM_LEN..);
+            if self.out.send(Heard { index: self.index, stripe: *next, block: Ok(block) }).is_err() {
+                return Ok(());
+            }
+            *next += 1;
+        }
+        Ok(())
+    }
+
+    /// A range beyond the end of a truncated file is an error of its own kind with each store, so ask for the size.
+    fn request_fault(&self, error: &object_store::Error) -> Fault {
+        let text = error_sentence(error);
+        let beyond =
+            ["InvalidGetRange", "start too large", "range started at", "Range Not Satisfiable", "416", "InvalidRange"];
+        if beyond.iter().any(|word| text.contains(word)) {
+            return Fault::corrupt("it is shorter than it should be");
+        }
+        fault_of(&self.backend, error)
+    }
+
+    fn stream_fault(&self, error: Option<object_store::Error>) -> Fault {
+        match error {
+            None => Fault::corrupt("it ended too early"),
+            Some(error) => fault_of(&self.backend, &error),
+        }
+    }
+}
+
+/// The next `len` bytes of a stream; an error without a cause is its end.
+async fn take(
+    stream: &mut futures::stream::BoxStream<'static, object_store::Result<Bytes>>,
+    buffer: &mut BytesMut,
+    len: usize,
+) -> Result<Bytes, Option<object_store::Error>> {
+    while buffer.len() < len {
+        match stream.next().await {
+            Some(Ok(bytes)) => buffer.extend_from_slice(&bytes),
+            Some(Err(error)) => return Err(Some(error)),
+            None => return Err(None),
+        }
+    }
+    Ok(buffer.split_to(len).freeze())
+}

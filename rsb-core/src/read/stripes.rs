@@ -1,0 +1,371 @@
+//! Puts stripes together from the first blocks that arrive verified. A shard that fails, or is slow, is hedged by others;
+//! missing data blocks are rebuilt from any k.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::piece::Piece;
+use super::shard_reader::{Heard, ShardReader};
+use crate::catalog::{LedgerEntry, LedgerReason};
+use crate::core::{Core, Fault, FaultKind};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Stripes a shard's reader may be ahead.
+pub(crate) const WINDOW: usize = 3;
+
+/// What went wrong with a shard on the way.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardFault {
+    pub index: usize,
+    pub backend: String,
+    pub fault: Fault,
+}
+
+/// Reads the stripes of one piece in order.
+pub(crate) struct StripeReader {
+    core: Arc<Core>,
+    piece: Piece,
+    /// Bytes of the piece that are wanted; only their blocks are read.
+    range: Range<u64>,
+    stripes: Range<u64>,
+    next: u64,
+    readers: BTreeMap<usize, ShardReader>,
+    /// Shards not tried yet, best first.
+    candidates: Vec<usize>,
+    faults: Vec<ShardFault>,
+    blocks: BTreeMap<u64, Vec<Option<Bytes>>>,
+    send: mpsc::UnboundedSender<Heard>,
+    receive: mpsc::UnboundedReceiver<Heard>,
+    object: (String, String),
+}
+
+/// The blocks of one stripe, by shard index; at least those that were wanted.
+pub(crate) type StripeBlocks = Vec<Option<Bytes>>;
+
+impl StripeReader {
+    /// A reader of the bytes `range` of a piece. `avoid` names backends to leave out (a drill, a repair).
+    pub fn new(core: &Arc<Core>, piece: Piece, range: Range<u64>, object: (String, String), avoid: &[String]) -> Self {
+        let stripes = piece.layout.stripes_of(&range);
+        let (send, receive) = mpsc::unbounded_channel();
+        let mut reader = Self {
+            core: core.clone(),
+            next: stripes.start,
+            stripes,
+            range,
+            readers: BTreeMap::new(),
+            candidates: Vec::new(),
+            faults: Vec::new(),
+            blocks: BTreeMap::new(),
+            send,
+            receive,
+            object,
+            piece,
+        };
+        reader.rank(avoid);
+        reader
+    }
+
+    /// Orders the shards: well ones before ill ones, data before parity (no decode), then by price and latency.
+    fn rank(&mut self, avoid: &[String]) {
+        let mut ranked = Vec::new();
+        for (index, at) in self.piece.shards.iter().enumerate() {
+            let Some(at) = at else { continue };
+            match self.core.admitted(&at.backend).filter(|b| !avoid.iter().any(|a| a == b.name())) {
+                Some(backend) => {
+                    let price = (backend.cost().egress_per_gb * 1e6) as u64;
+                    let parity = index >= self.piece.scheme.k();
+                    ranked.push((backend.health().is_suspect(), parity, price, backend.health().latency(), index));
+                }
+                None => self.faults.push(ShardFault {
+                    index,
+                    backend: at.backend.clone(),
+                    fault: Fault::unreachable("its backend is not reachable, or not in the config"),
+                }),
+            }
+        }
+        ranked.sort();
+        self.candidates = ranked.into_iter().map(|(.., index)| index).collect();
+    }
+
+    fn k(&self) -> usize {
+        self.piece.scheme.k()
+    }
+
+    /// The data bytes of the next stripe that lie in the range; `None` when all were given.
+    pub async fn next_data(&mut self) -> Result<Option<Vec<Bytes>>> {
+        if self.next >= self.stripes.end {
+            return Ok(None);
+        }
+        let stripe = self.next;
+        let layout = self.piece.layout;
+        let wanted = layout.blocks_of(stripe, &self.range);
+        let mut blocks = self.fetch(stripe, &(wanted.start as usize..wanted.end as usize)).await?;
+        let block_len = layout.block_len(stripe);
+        let base = stripe * layout.stripe_len();
+        let mut out = Vec::with_capacity((wanted.end - wanted.start) as usize);
+        for index in wanted {
+            let Some(block) = blocks.get_mut(index as usize).and_then(Option::take) else {
+                return Err(Error::internal("a wanted block is missing from a complete stripe"));
+            };
+            let block_start = base + index * block_len;
+            let block_end = block_start + layout.data_len_of_block(stripe, index);
+            let start = self.range.start.max(block_start) - block_start;
+            let end = self.range.end.min(block_end).saturating_sub(block_start);
+            out.push(block.slice(start as usize..end as usize));
+        }
+        Ok(Some(out))
+    }
+
+    /// Any k (or more) verified blocks of the next stripe, for a repair; `None` at the end.
+    pub async fn next_blocks(&mut self) -> Result<Option<(u64, StripeBlocks)>> {
+        if self.next >= self.stripes.end {
+            return Ok(None);
+        }
+        let stripe = self.next;
+        let blocks = self.gather(stripe, None).await?;
+        self.advance(stripe);
+        Ok(Some((stripe, blocks)))
+    }
+
+    /// The wanted data blocks of a stripe, rebuilt where they are missing.
+    async fn fetch(&mut self, stripe: u64, wanted: &Range<usize>) -> Result<StripeBlocks> {
+        let mut blocks = self.gather(stripe, Some(wanted)).await?;
+        let missing: Vec<usize> = wanted.clone().filter(|i| blocks[*i].is_none()).collect();
+        if !missing.is_empty() {
+            blocks = self.restore(stripe, blocks, &missing).await?;
+        }
+        self.advance(stripe);
+        Ok(blocks)
+    }
+
+    async fn restore(&self, stripe: u64, mut blocks: StripeBlocks, missing: &[usize]) -> Result<StripeBlocks> {
+        let coder = crate::write::make_coder(&self.core, self.piece.scheme)?;
+        let block_len = self.piece.layout.block_len(stripe) as usize;
+        let missing = missing.to_vec();
+        let restore = move || {
+            let rebuilt = restore_blocks(&coder, &blocks, &missing, block_len)?;
+            for (index, block) in missing.iter().zip(rebuilt) {
+                blocks[*index] = Some(block);
+            }
+            Ok(blocks)
+        };
+        self.core.env.compute(restore).await
+    }
+
+    /// Waits until the wanted blocks of a stripe, or any k, have arrived. Without `wanted`: any k.
+    async fn gather(&mut self, stripe: u64, wanted: Option<&Range<usize>>) -> Result<StripeBlocks> {
+        if stripe == self.stripes.start && self.readers.is_empty() {
+            self.open_first(stripe, wanted);
+        }
+        self.blocks.entry(stripe).or_insert_with(|| vec![None; self.piece.scheme.n()]);
+        let mut since = Instant::now();
+        loop {
+            if self.is_complete(stripe, wanted) {
+                break;
+            }
+            self.open_for_lost(stripe, wanted)?;
+            let patience = self.patience();
+            match tokio::time::timeout_at(since + patience, self.receive.recv()).await {
+                Ok(Some(heard)) => self.hear(heard).await?,
+                Ok(None) => return Err(Error::internal("the readers of a stripe are gone")),
+                Err(_) => {
+                    self.hedge(stripe);
+                    since = Instant::now();
+                }
+            }
+        }
+        self.drop_laggards(stripe, wanted);
+        self.blocks.remove(&stripe).ok_or_else(|| Error::internal("a stripe was lost"))
+    }
+
+    fn is_complete(&self, stripe: u64, wanted: Option<&Range<usize>>) -> bool {
+        let Some(blocks) = self.blocks.get(&stripe) else { return false };
+        let any_k = blocks.iter().flatten().count() >= self.k();
+        any_k || wanted.is_some_and(|w| w.clone().all(|i| blocks[i].is_some()))
+    }
+
+    /// The first readers: only the wanted data shards where they are few and well, else the k best.
+    fn open_first(&mut self, stripe: u64, wanted: Option<&Range<usize>>) {
+        let single = self.stripes.end - self.stripes.start == 1;
+        let well = |i: usize| {
+            let at = self.piece.shards[i].as_ref();
+            self.candidates.contains(&i)
+                && at.and_then(|at| self.core.admitted(&at.backend)).is_some_and(|b| !b.health().is_suspect())
+        };
+        let chosen: Vec<usize> = match wanted {
+            Some(wanted) if single && wanted.clone().all(well) => wanted.clone().collect(),
+            _ => self.candidates.iter().take(self.k()).copied().collect(),
+        };
+        for index in chosen {
+            self.open(index, stripe);
+        }
+    }
+
+    fn open(&mut self, index: usize, stripe: u64) {
+        self.candidates.retain(|i| *i != index);
+        let Some(at) = &self.piece.shards[index] else { return };
+        let Some(backend) = self.core.admitted(&at.backend).cloned() else { return };
+        let reader = ShardReader::start(
+            &self.piece,
+            index,
+            at,
+            backend,
+            self.core.checksums.clone(),
+            stripe..self.stripes.end,
+            WINDOW,
+            self.send.clone(),
+        );
+        self.readers.insert(index, reader);
+    }
+
+    /// Replaces what has failed: as long as a wanted shard is lost, k in all must be there or on their way.
+    fn open_for_lost(&mut self, stripe: u64, wanted: Option<&Range<usize>>) -> Result<()> {
+        let Some(blocks) = self.blocks.get(&stripe) else { return Ok(()) };
+        let coming = |i: usize| blocks[i].is_some() || self.readers.get(&i).is_some_and(|r| r.from <= stripe);
+        if wanted.is_some_and(|w| w.clone().all(coming)) {
+            return Ok(());
+        }
+        let mut have = (0..blocks.len()).filter(|i| coming(*i)).count();
+        while have < self.k() {
+            match self.candidates.first().copied() {
+                Some(index) => self.open(index, stripe),
+                None => return Err(self.unreadable()),
+            }
+            have += 1;
+        }
+        Ok(())
+    }
+
+    /// Nothing was heard for a while: as many other shards are asked as there are outstanding ones.
+    fn hedge(&mut self, stripe: u64) {
+        let Some(blocks) = self.blocks.get(&stripe) else { return };
+        let have = blocks.iter().flatten().count();
+        for _ in have..self.k() {
+            match self.candidates.first().copied() {
+                Some(index) => self.open(index, stripe),
+                None => break,
+            }
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        let slowest = self.readers.keys().filter_map(|i| self.piece.shards[*i].as_ref());
+        let slowest = slowest.filter_map(|at| self.core.backend(&at.backend)).map(|b| b.health().latency()).max();
+        self.core.config.hedge_after.max(slowest.unwrap_or_default().saturating_mul(4))
+    }
+
+    async fn hear(&mut self, heard: Heard) -> Result<()> {
+        let Heard { index, stripe, block } = heard;
+        match block {
+            Ok(block) => {
+                // A block of a stripe that went on without it is of no use; its room was given back then.
+                if stripe >= self.next {
+                    let n = self.piece.scheme.n();
+                    self.blocks.entry(stripe).or_insert_with(|| vec![None; n])[index] = Some(block);
+                }
+            }
+            Err(fault) => {
+                self.readers.remove(&index);
+                self.note(index, fault).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers a fault, and puts what is missing or corrupt in the ledger.
+    async fn note(&mut self, index: usize, fault: Fault) {
+        let Some(at) = self.piece.shards[index].as_ref() else { return };
+        let backend = at.backend.clone();
+        tracing::warn!(object = %format!("{}/{}", self.object.0, self.object.1), shard = index, %backend,
+            "a shard cannot be used: {}", fault.detail);
+        let reason = match fault.kind {
+            FaultKind::Missing => Some(LedgerReason::Missing),
+            FaultKind::Corrupt => Some(LedgerReason::Corrupt),
+            FaultKind::Unreachable => None,
+        };
+        if let Some(reason) = reason {
+            let entry = LedgerEntry {
+                item: self.piece.ledger_item(index),
+                backend: backend.clone(),
+                bucket: self.object.0.clone(),
+                key: self.object.1.clone(),
+                reason,
+                noted_ms: self.core.env.now_ms(),
+            };
+            if let Err(error) = self.core.catalog.ledger_add(vec![entry]).await {
+                tracing::debug!(%error, "a finding could not be put in the ledger");
+            }
+        }
+        self.faults.push(ShardFault { index, backend, fault });
+    }
+
+    /// Readers that did not deliver a stripe which is complete without them are ended; others go on in their place.
+    fn drop_laggards(&mut self, stripe: u64, wanted: Option<&Range<usize>>) {
+        let Some(blocks) = self.blocks.get(&stripe) else { return };
+        if blocks.iter().flatten().count() < self.k() || stripe + 1 >= self.stripes.end {
+            return;
+        }
+        let late: Vec<usize> = self.readers.keys().copied().filter(|i| blocks[*i].is_none()).collect();
+        let extra = self.readers.len().saturating_sub(self.k());
+        let _ = wanted;
+        for index in late.into_iter().take(extra) {
+            self.readers.remove(&index);
+            if let Some(backend) = self.piece.shards[index].as_ref().and_then(|at| self.core.backend(&at.backend)) {
+                backend.health().failed("a read was overtaken by others");
+            }
+        }
+    }
+
+    fn advance(&mut self, stripe: u64) {
+        self.next = stripe + 1;
+        for reader in self.readers.values().filter(|r| r.from <= stripe) {
+            reader.release_one();
+        }
+    }
+
+    fn unreadable(&self) -> Error {
+        let n = self.piece.scheme.n();
+        let lost: Vec<String> =
+            self.faults.iter().map(|f| format!("shard {} on {}: {}", f.index, f.backend, f.fault.detail)).collect();
+        let unknown = self.piece.shards.iter().filter(|s| s.is_none()).count();
+        let unknown = if unknown > 0 { format!("; {unknown} more have no known place") } else { String::new() };
+        Error::new(
+            ErrorKind::Unreadable,
+            format!(
+                "{}/{} cannot be read: {} of its {n} shards are lost or out of reach, and it survives the loss of {}; bring backends back ({}{unknown})",
+                self.object.0,
+                self.object.1,
+                self.faults.len() + self.piece.shards.iter().filter(|s| s.is_none()).count(),
+                self.piece.scheme.m(),
+                lost.join("; "),
+            ),
+        )
+        .object(format!("{}/{}", self.object.0, self.object.1))
+        .backends(self.faults.iter().map(|f| f.backend.clone()))
+    }
+}
+
+/// Rebuilds the `missing` blocks (data or parity) of a stripe from any k that are there.
+pub(crate) fn restore_blocks(
+    coder: &crate::write::encode::Coder,
+    blocks: &StripeBlocks,
+    missing: &[usize],
+    block_len: usize,
+) -> Result<Vec<Bytes>> {
+    let present: Vec<(usize, &[u8])> =
+        blocks.iter().enumerate().filter_map(|(i, b)| b.as_ref().map(|b| (i, b.as_ref()))).collect();
+    let mut rebuilt = BytesMut::zeroed(block_len * missing.len());
+    if block_len > 0 {
+        let mut outputs: Vec<(usize, &mut [u8])> =
+            missing.iter().copied().zip(rebuilt.chunks_exact_mut(block_len)).collect();
+        coder.codec.restore(coder.shape, &present, &mut outputs)?;
+    }
+    let rebuilt = rebuilt.freeze();
+    Ok((0..missing.len()).map(|i| rebuilt.slice(i * block_len..(i + 1) * block_len)).collect())
+}

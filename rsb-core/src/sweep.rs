@@ -1,0 +1,200 @@
+//! Sweep: removes what no manifest names, once it is older than the grace time, and drops tombstones when every copy of
+//! what they killed is known to be gone. While any backend cannot be reached, nothing is deleted.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use object_store::path::Path;
+
+use crate::api::{Progress, SweepReport, SweepRequest};
+use crate::catalog::{Holder, HolderState};
+use crate::core::{Core, delete_files};
+use crate::error::Result;
+use crate::format::manifest::Body;
+use crate::format::paths;
+use crate::id::{BatchId, DataId};
+use crate::recover::{catch_up, list_all};
+use crate::write::cleanup::remove_batch;
+
+pub(crate) async fn sweep(core: &Arc<Core>, request: SweepRequest, progress: &Progress) -> Result<SweepReport> {
+    core.check_writable()?;
+    let mut report = SweepReport::default();
+    // What looks like garbage may be a write whose acknowledgement the catalog lost: adopt it first.
+    let caught_up = catch_up(core, core.catalog.as_ref(), None, !request.dry_run, progress).await?;
+    if !caught_up.unreachable.is_empty() {
+        report.unreachable = caught_up.unreachable;
+        return Ok(report);
+    }
+    let sweep = Sweep { core, dry_run: request.dry_run, horizon_ms: horizon(core) };
+    sweep.shards(&mut report).await?;
+    if !report.unreachable.is_empty() {
+        return Ok(report);
+    }
+    let certain = sweep.batches(&mut report).await?;
+    if certain && report.unreachable.is_empty() && !request.dry_run {
+        sweep.tombstones(&mut report).await?;
+    }
+    sweep.dead_batches(&mut report).await?;
+    Ok(report)
+}
+
+/// What was made before this millisecond is old enough to be garbage.
+fn horizon(core: &Core) -> u64 {
+    let grace = u64::try_from(core.config.grace.as_millis()).unwrap_or(u64::MAX);
+    core.env.now_ms().saturating_sub(grace)
+}
+
+struct Sweep<'a> {
+    core: &'a Arc<Core>,
+    dry_run: bool,
+    horizon_ms: u64,
+}
+
+impl Sweep<'_> {
+    async fn shards(&self, report: &mut SweepReport) -> Result<()> {
+        let core = self.core;
+        // The listing comes before the catalog is read: what is committed in between is seen as named.
+        let listed = list_all(core, paths::shards(), None, |meta| {
+            Some((paths::parse_shard(&meta.location), meta.size, meta.last_modified.timestamp_millis(), meta.location))
+        })
+        .await;
+        if !listed.unreachable.is_empty() {
+            report.unreachable = listed.unreachable;
+            return Ok(());
+        }
+        let first_arriving = core.first_arriving();
+        let named = self.named_shards().await?;
+        let mut garbage: Vec<(DataId, String, Path, u64)> = Vec::new();
+        for (backend, files) in listed.files {
+            for (parsed, size, modified_ms, path) in files {
+                let Some((id, index)) = parsed else {
+                    report.foreign += 1;
+                    continue;
+                };
+                if named.get(&id).and_then(|b| b.get(index)).is_some_and(|name| *name == backend) {
+                    continue;
+                }
+                let old = id.unix_ms() < self.horizon_ms && u64::try_from(modified_ms).unwrap_or(0) < self.horizon_ms;
+                if !old || first_arriving.is_some_and(|first| id >= first) {
+                    report.too_young += 1;
+                } else {
+                    garbage.push((id, backend.clone(), path, size));
+                }
+            }
+        }
+        report.shards_removed = garbage.len() as u64;
+        report.bytes_removed += garbage.iter().map(|(.., size)| size).sum::<u64>();
+        if !self.dry_run {
+            let files = garbage.into_iter().map(|(_, backend, path, _)| (backend, path));
+            let left = delete_files(core, files.collect::<Vec<_>>()).await;
+            report.shards_removed -= left.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// For every data id that a live version points at, the backend of each shard.
+    async fn named_shards(&self) -> Result<HashMap<DataId, Vec<String>>> {
+        let mut named = HashMap::new();
+        let mut after = None;
+        loop {
+            let page = self.core.catalog.versions_after(after.clone(), 1000).await?;
+            let Some(last) = page.last() else { return Ok(named) };
+            after = Some((last.manifest.bucket.clone(), last.manifest.key.clone(), last.manifest.version));
+            for entry in &page {
+                let Body::Segments(body) = &entry.manifest.body else { continue };
+                for view in body.views() {
+                    named.insert(view.data_id, view.backends.iter().map(|b| (*b).to_owned()).collect());
+                }
+            }
+        }
+    }
+
+    /// Unknown manifest files. Whether every file is known (or gone), so that nothing hidden could be killed by a tombstone.
+    async fn batches(&self, report: &mut SweepReport) -> Result<bool> {
+        let core = self.core;
+        let listed =
+            list_all(core, paths::manifests(), None, |meta| Some((paths::parse_batch(&meta.location), meta.size)))
+                .await;
+        if !listed.unreachable.is_empty() {
+            report.unreachable = listed.unreachable;
+            return Ok(false);
+        }
+        let mut files: BTreeMap<BatchId, Vec<(String, u64)>> = BTreeMap::new();
+        for (backend, found) in listed.files {
+            for (id, size) in found {
+                match id {
+                    Some(id) => files.entry(id).or_default().push((backend.clone(), size)),
+                    None => report.foreign += 1,
+                }
+            }
+        }
+        let mut certain = true;
+        for (id, holders) in files {
+            match core.catalog.batch(id).await? {
+                Some(row) => {
+                    let stray = |name: &String| !row.holders.iter().any(|h| h.backend == *name);
+                    let strays: Vec<Holder> = holders
+                        .iter()
+                        .filter(|(name, _)| stray(name))
+                        .map(|(name, _)| Holder { backend: name.clone(), copy: 0, state: HolderState::Doubtful })
+                        .collect();
+                    if !strays.is_empty() && !self.dry_run {
+                        // It must go when the batch goes, or it would bring dead records back.
+                        core.catalog.set_holders(id, row.holders.into_iter().chain(strays).collect()).await?;
+                    }
+                }
+                None if id.unix_ms() >= self.horizon_ms => {
+                    report.too_young += holders.len() as u64;
+                    certain = false;
+                }
+                None => {
+                    report.batches_removed += 1;
+                    report.bytes_removed += holders.iter().map(|(_, size)| size).sum::<u64>();
+                    if !self.dry_run {
+                        let files = holders.into_iter().map(|(name, _)| (name, paths::batch(id)));
+                        certain &= delete_files(core, files.collect::<Vec<_>>()).await.is_empty();
+                    }
+                }
+            }
+        }
+        Ok(certain)
+    }
+
+    async fn tombstones(&self, report: &mut SweepReport) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page = self.core.catalog.tombstones_after(after, 1000).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.record.version());
+            for (tombstone, blocked) in page {
+                if !blocked {
+                    self.core.catalog.drop_record(tombstone.at).await?;
+                    report.tombstones_dropped += 1;
+                }
+            }
+        }
+        for (bucket, blocked) in self.core.catalog.dead_buckets().await? {
+            if !blocked {
+                self.core.catalog.drop_record(bucket.at).await?;
+                report.tombstones_dropped += 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn dead_batches(&self, report: &mut SweepReport) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page = self.core.catalog.dead_batches(after, 1000).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.id);
+            for row in page {
+                let bytes = row.len_bytes * row.holders.len() as u64;
+                if self.dry_run || remove_batch(self.core, row).await? {
+                    report.batches_removed += 1;
+                    report.bytes_removed += bytes;
+                }
+            }
+        }
+    }
+}

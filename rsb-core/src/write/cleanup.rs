@@ -1,0 +1,97 @@
+//! What a newer version, or a tombstone, leaves behind: shards that nothing points at any more, batches without a live
+//! record. Removed in the background, after the readers of it have finished; what cannot be reached is left to the sweep.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use object_store::path::Path;
+use uuid::Uuid;
+
+use crate::catalog::{BatchRow, Entry, Holder, HolderState, LedgerItem};
+use crate::core::{Core, delete_files};
+use crate::error::Result;
+use crate::format::manifest::Body;
+use crate::format::paths;
+use crate::id::DataId;
+
+/// Cleans up behind superseded versions, in the background.
+pub(crate) fn superseded(core: &Arc<Core>, entries: Vec<Entry>) {
+    if entries.is_empty() {
+        return;
+    }
+    let worker = core.clone();
+    core.tasks.spawn(async move {
+        for entry in entries {
+            if let Err(error) = clean(&worker, &entry).await {
+                tracing::warn!(object = %format!("{}/{}", entry.manifest.bucket, entry.manifest.key), %error,
+                    "what an old version left behind could not be removed; the sweep will");
+            }
+        }
+    });
+}
+
+async fn clean(core: &Core, entry: &Entry) -> Result<()> {
+    let ids: Vec<Uuid> = entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0]).collect();
+    core.leases.begin_delete(&ids).await;
+    remove_shards(core, entry, &ids).await?;
+    let rows = core.catalog.records_of(entry.at.batch).await?;
+    if rows.iter().any(|row| row.live) {
+        core.leases.unmark(&[entry.at.batch.0]);
+        return Ok(());
+    }
+    if let Some(row) = core.catalog.batch(entry.at.batch).await? {
+        remove_batch(core, row).await?;
+    }
+    Ok(())
+}
+
+async fn remove_shards(core: &Core, entry: &Entry, marked: &[Uuid]) -> Result<()> {
+    let Body::Segments(body) = &entry.manifest.body else { return Ok(()) };
+    let ids: Vec<DataId> = body.segments.iter().map(|s| s.data_id).collect();
+    let free: BTreeSet<DataId> = core.catalog.unreferenced(&ids).await?.into_iter().collect();
+    let kept: Vec<Uuid> =
+        marked.iter().copied().filter(|id| *id != entry.at.batch.0 && !free.contains(&DataId(*id))).collect();
+    core.leases.unmark(&kept);
+    let mut files: Vec<(String, Path)> = Vec::new();
+    let mut items = Vec::new();
+    for segment in body.views().filter(|s| free.contains(&s.data_id)) {
+        for (index, backend) in segment.backends.iter().enumerate() {
+            files.push(((*backend).to_owned(), paths::shard(segment.data_id, index)));
+            items.push(LedgerItem::Shard { data_id: segment.data_id, index: index as u16 });
+        }
+    }
+    // A repair of what has been deleted is dropped, not tried for ever.
+    core.catalog.ledger_remove(&items).await?;
+    delete_files(core, files).await;
+    Ok(())
+}
+
+/// Removes all copies of a batch without live records; forgets it when every one is known to be gone.
+pub(crate) async fn remove_batch(core: &Core, row: BatchRow) -> Result<bool> {
+    let items: Vec<LedgerItem> = (0..row.copies).map(|copy| LedgerItem::Copy { batch: row.id, copy }).collect();
+    core.catalog.ledger_remove(&items).await?;
+    let holders: BTreeSet<String> = row.holders.iter().map(|h| h.backend.clone()).collect();
+    let files = holders.into_iter().map(|backend| (backend, paths::batch(row.id)));
+    let left = delete_files(core, files.collect::<Vec<_>>()).await;
+    if left.is_empty() {
+        core.catalog.forget_batch(row.id).await?;
+        return Ok(true);
+    }
+    let holders = left.into_iter().map(|(backend, _)| Holder { backend, copy: 0, state: HolderState::Doubtful });
+    core.catalog.set_holders(row.id, holders.collect()).await?;
+    Ok(false)
+}
+
+/// Deletes what a write that failed has left of its segments, in the background.
+pub(crate) fn undo_segments(core: &Arc<Core>, files: Vec<(String, Path)>) {
+    if files.is_empty() {
+        return;
+    }
+    let worker = core.clone();
+    core.tasks.spawn(async move {
+        let left = delete_files(&worker, files).await;
+        if !left.is_empty() {
+            tracing::info!(files = left.len(), "shards of an undone write could not be deleted; the sweep will");
+        }
+    });
+}

@@ -1,0 +1,518 @@
+//! Writing: body → segments → stripes → shards on backends → a record in a batch → the catalog → the reply.
+//!
+//! Order to read: [`encode`] (bytes to shards), [`scatter`] (shards to backends), this file (one upload), [`commit`]
+//! (records to batches), [`cleanup`] (what is left behind), [`digest`].
+
+pub(crate) mod cleanup;
+pub(crate) mod commit;
+pub(crate) mod digest;
+pub(crate) mod encode;
+pub(crate) mod scatter;
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use object_store::path::Path;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use self::commit::{Committer, Pending};
+use self::digest::{BodyMd5, RunDigests};
+use self::encode::{Coder, EncodedSegment, SegmentEncoder};
+use self::scatter::{Scatter, Scattered, TooFew};
+use crate::api::{BodyStream, EtagMode, ObjectInfo, PutRequest};
+use crate::catalog::{BucketRule, LedgerEntry, LedgerItem, LedgerReason, Reserved};
+use crate::core::{Arriving, Core};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::batch::InlineShards;
+use crate::format::manifest::{
+    Body, Digest, Etag, InlineBody, Manifest, Record, SegmentScheme, SegmentedBody, Versions,
+};
+use crate::format::paths;
+use crate::id::DataId;
+use crate::names;
+use crate::placement;
+use crate::scheme::Scheme;
+use crate::stripe::{CHECKSUM_LEN, Layout};
+
+/// Writes one object.
+pub(crate) async fn put(
+    core: &Arc<Core>,
+    committer: &Committer,
+    request: PutRequest,
+    body: BodyStream,
+) -> Result<ObjectInfo> {
+    core.check_writable()?;
+    check_request(&request)?;
+    let coder = coder(core, &request)?;
+    check_target(core, &request).await?;
+    let mut body = Counted { stream: body, expected: request.len, seen: 0 };
+    let (head, ended) = body.head(core.config.inline_limit).await?;
+    if ended {
+        return put_inline(core, committer, request, coder, head).await;
+    }
+    let mut upload = Upload::new(core, coder, &request);
+    upload.take(head).await?;
+    while let Some(bytes) = body.next().await? {
+        upload.take(bytes).await?;
+    }
+    upload.finish(committer, request, body.seen).await
+}
+
+fn check_request(request: &PutRequest) -> Result<()> {
+    names::check_bucket(&request.bucket)?;
+    names::check_key(&request.key)?;
+    let all = [&request.attributes, &request.metadata, &request.tags];
+    let len: usize = all.iter().flat_map(|map| map.iter()).map(|(k, v)| k.len() + v.len()).sum();
+    if len > names::MAX_METADATA_LEN {
+        let max = names::MAX_METADATA_LEN;
+        return Err(Error::invalid(format!("the metadata has {len} bytes, and {max} are allowed"))
+            .object(format!("{}/{}", request.bucket, request.key)));
+    }
+    Ok(())
+}
+
+/// The scheme of the request: the repository's, or its own, which must be provable.
+fn coder(core: &Core, request: &PutRequest) -> Result<Coder> {
+    let default = core.config.scheme;
+    let k = request.data_shards.unwrap_or(default.k());
+    let m = request.parity_shards.unwrap_or(default.m());
+    let scheme = Scheme::new(k, m, default.codec_id(), default.block_size)?;
+    if scheme != default {
+        placement::prove(&core.backends, &core.config.spread, k, m)
+            .map_err(|e| Error::invalid(e.message()).object(format!("{}/{}", request.bucket, request.key)))?;
+    }
+    make_coder(core, scheme)
+}
+
+/// What is needed to encode with a scheme.
+pub(crate) fn make_coder(core: &Core, scheme: Scheme) -> Result<Coder> {
+    let codec = core.codecs.get(scheme.codec_id())?.clone();
+    Ok(Coder { scheme, shape: scheme.shape()?, codec, checksums: core.checksums.clone() })
+}
+
+/// Refuses before the body is read what the reservation would refuse after it.
+async fn check_target(core: &Core, request: &PutRequest) -> Result<()> {
+    let name = || format!("{}/{}", request.bucket, request.key);
+    if core.catalog.bucket(&request.bucket).await?.is_none() {
+        return Err(Error::not_found(format!("bucket {:?} does not exist; create it first", request.bucket))
+            .object(request.bucket.clone()));
+    }
+    if !request.precondition.is_none() {
+        let entry = core.catalog.entry(&request.bucket, &request.key, None).await?;
+        if !request.precondition.holds(entry.as_ref().map(|e| &e.manifest)) {
+            return Err(Error::new(
+                ErrorKind::PreconditionFailed,
+                format!("the condition on {} does not hold; nothing was written", name()),
+            )
+            .object(name()));
+        }
+    }
+    Ok(())
+}
+
+/// A body that is held to its length.
+struct Counted {
+    stream: BodyStream,
+    expected: Option<u64>,
+    seen: u64,
+}
+
+impl Counted {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let bad = |message: String| Err(Error::new(ErrorKind::BadBody, message));
+        match (self.stream.next().await, self.expected) {
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(bytes)), expected) => {
+                self.seen += bytes.len() as u64;
+                match expected {
+                    Some(len) if self.seen > len => {
+                        bad(format!("the body is longer than the {len} bytes that were announced; nothing was written"))
+                    }
+                    _ => Ok(Some(bytes)),
+                }
+            }
+            (None, Some(len)) if self.seen < len => bad(format!(
+                "the body ended after {} of the {len} bytes that were announced; nothing was written",
+                self.seen
+            )),
+            (None, _) => Ok(None),
+        }
+    }
+
+    /// The first bytes: the whole body, when it is not longer than `limit`, or somewhat more than `limit`.
+    async fn head(&mut self, limit: u64) -> Result<(Bytes, bool)> {
+        let mut head = BytesMut::new();
+        loop {
+            match self.next().await? {
+                None => return Ok((head.freeze(), true)),
+                Some(bytes) if head.is_empty() && bytes.len() as u64 > limit => return Ok((bytes, false)),
+                Some(bytes) => head.extend_from_slice(&bytes),
+            }
+            if head.len() as u64 > limit {
+                return Ok((head.freeze(), false));
+            }
+        }
+    }
+}
+
+/// What a record's maker needs besides the body.
+struct Description {
+    request: PutRequest,
+    now_ms: u64,
+    size: u64,
+    etag: Etag,
+    run_digests: Option<Vec<Digest>>,
+}
+
+impl Description {
+    fn manifest(self, reserved: &Reserved, body: Body) -> Manifest {
+        let keep_all = reserved.bucket.as_ref().is_some_and(|b| b.settings.versions == Versions::KeepAll);
+        Manifest {
+            bucket: self.request.bucket,
+            key: self.request.key,
+            version: reserved.version,
+            revision: 0,
+            modified_ms: self.now_ms,
+            size: self.size,
+            etag: self.etag,
+            attributes: self.request.attributes,
+            metadata: self.request.metadata,
+            tags: self.request.tags,
+            delete_marker: false,
+            null_version: !keep_all,
+            body,
+            run_digests: self.run_digests,
+            extra: Default::default(),
+        }
+    }
+}
+
+async fn put_inline(
+    core: &Arc<Core>,
+    committer: &Committer,
+    request: PutRequest,
+    coder: Coder,
+    bytes: Bytes,
+) -> Result<ObjectInfo> {
+    let data_id = DataId(core.env.new_id());
+    let (k, m) = (coder.scheme.k(), coder.scheme.m());
+    let body = InlineBody { scheme: coder.scheme, data_id, symbol_len: coder.codec.symbol_len() as u32 };
+    let size = bytes.len() as u64;
+    let block_len = Layout::inline(&coder.scheme, coder.codec.symbol_len(), size).block_len(0);
+    let (mode, with_digests) = (core.config.etag, request.run_digests);
+    let encode = move || {
+        let encoded = coder.encode(data_id, 0, bytes.clone(), block_len as usize)?;
+        let etag = match mode {
+            EtagMode::Md5 => Etag::Md5(<md5::Md5 as md5::Digest>::digest(&bytes).into()),
+            EtagMode::Fast => EtagMode::fast(data_id),
+        };
+        let digests = with_digests.then(|| {
+            let mut digests = RunDigests::new(size, k, m);
+            digests.push(&bytes);
+            encoded.blocks()[k..].iter().enumerate().for_each(|(i, block)| digests.push_parity(i, block));
+            digests.finish()
+        });
+        Ok::<_, Error>((encoded.blocks().to_vec(), etag, digests))
+    };
+    let (blocks, etag, run_digests) = core.env.compute(encode).await?;
+    let precondition = request.precondition.clone();
+    let (bucket, key) = (request.bucket.clone(), request.key.clone());
+    let description = Description { request, now_ms: core.env.now_ms(), size, etag, run_digests };
+    let pending = Pending {
+        bucket,
+        key,
+        precondition,
+        bucket_rule: BucketRule::Exists,
+        keeps_id: false,
+        k,
+        m,
+        inline: InlineShards { data_id: Some(data_id), blocks },
+        make: Box::new(move |reserved| Record::Version(description.manifest(reserved, Body::Inline(body)))),
+        ledger: Vec::new(),
+        hold: None,
+    };
+    info_of(committer.commit(pending).await?, 0)
+}
+
+/// The reply of a committed version.
+pub(crate) fn info_of(done: commit::Done, shards_short: usize) -> Result<ObjectInfo> {
+    match done.record {
+        Record::Version(manifest) => Ok(ObjectInfo { manifest: Arc::new(manifest), short: done.short + shards_short }),
+        _ => Err(Error::internal("a version's record came back as another kind")),
+    }
+}
+
+/// A segment that is on its backends.
+struct WrittenSegment {
+    data_id: DataId,
+    len: u64,
+    scattered: Scattered,
+}
+
+type SegmentResult = Result<WrittenSegment, Box<TooFew>>;
+
+/// An object that is being written in segments. Dropping it undoes it.
+struct Upload {
+    core: Arc<Core>,
+    coder: Coder,
+    name: (String, String),
+    segment: Option<(SegmentEncoder, OwnedSemaphorePermit)>,
+    /// The segment before, on its way to the backends while this one fills.
+    writing: Option<oneshot::Receiver<SegmentResult>>,
+    written: Vec<WrittenSegment>,
+    expected_len: Option<u64>,
+    taken: u64,
+    first: DataId,
+    hold: Option<Arriving>,
+    md5: Option<BodyMd5>,
+    digests: Option<RunDigests>,
+    armed: bool,
+}
+
+impl Upload {
+    fn new(core: &Arc<Core>, coder: Coder, request: &PutRequest) -> Self {
+        let first = DataId(core.env.new_id());
+        let digests = request.len.filter(|_| request.run_digests);
+        Self {
+            hold: Some(core.arriving(first)),
+            core: core.clone(),
+            name: (request.bucket.clone(), request.key.clone()),
+            segment: None,
+            writing: None,
+            written: Vec::new(),
+            expected_len: request.len,
+            taken: 0,
+            first,
+            md5: (core.config.etag == EtagMode::Md5).then(|| BodyMd5::new(core.env.clone())),
+            digests: digests.map(|len| RunDigests::new(len, coder.scheme.k(), coder.scheme.m())),
+            coder,
+            armed: true,
+        }
+    }
+
+    /// Takes the next bytes of the body.
+    async fn take(&mut self, mut bytes: Bytes) -> Result<()> {
+        if let Some(md5) = &mut self.md5 {
+            md5.push(bytes.clone()).await;
+        }
+        if let Some(digests) = &mut self.digests {
+            digests.push(&bytes);
+        }
+        while !bytes.is_empty() {
+            let segment_size = self.core.config.segment_size;
+            let (segment, _) = self.open_segment().await?;
+            let room = segment_size - segment.len();
+            let piece = bytes.split_to((bytes.len() as u64).min(room) as usize);
+            let full = piece.len() as u64 == room;
+            let len = piece.len() as u64;
+            segment.push(piece).await?;
+            self.taken += len;
+            if full {
+                self.close_segment().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn open_segment(&mut self) -> Result<&mut (SegmentEncoder, OwnedSemaphorePermit)> {
+        if self.segment.is_none() {
+            let expected = self.expected_len.map_or(u64::MAX, |len| len.saturating_sub(self.taken));
+            let len = expected.min(self.core.config.segment_size).max(1);
+            let permit = self.core.write_memory.take(self.buffer_len(len)).await?;
+            let data_id = if self.taken == 0 { self.first } else { DataId(self.core.env.new_id()) };
+            let encoder = SegmentEncoder::new(self.core.env.clone(), self.coder.clone(), self.core.repository, data_id);
+            return Ok(self.segment.insert((encoder, permit)));
+        }
+        self.segment.as_mut().ok_or_else(|| Error::internal("no segment is open"))
+    }
+
+    /// Bytes of all shards of a segment of `len` bytes.
+    fn buffer_len(&self, len: u64) -> u64 {
+        let layout = Layout::new(&self.coder.scheme, self.coder.codec.symbol_len(), len);
+        layout.stripes() * (layout.block_len(0) + CHECKSUM_LEN as u64) * self.coder.scheme.n() as u64
+    }
+
+    /// Sends the open segment on its way; the one before must have arrived.
+    async fn close_segment(&mut self) -> Result<()> {
+        self.await_segment().await?;
+        let Some((encoder, permit)) = self.segment.take() else { return Ok(()) };
+        let mut segment = encoder.finish().await?;
+        if let Some(mut digests) = self.digests.take() {
+            let hash = move || {
+                segment.parity().for_each(|(shard, block)| digests.push_parity(shard, block));
+                (segment, digests)
+            };
+            let (back, hashed) = self.core.env.compute(hash).await;
+            (segment, self.digests) = (back, Some(hashed));
+        }
+        let (send, receive) = oneshot::channel();
+        let core = self.core.clone();
+        let scheme = self.coder.scheme;
+        // One placement for the whole object keeps its manifest small.
+        let seed = self.first.0.as_u64_pair().1;
+        self.core.tasks.spawn(async move {
+            let result = write_segment(&core, scheme, segment, seed).await;
+            drop(permit);
+            if let Err(unwanted) = send.send(result) {
+                undo(&core, &unwanted);
+            }
+        });
+        self.writing = Some(receive);
+        Ok(())
+    }
+
+    async fn await_segment(&mut self) -> Result<()> {
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        let result = writing.await.map_err(|_| Error::internal("the writer of a segment ended without a word"))?;
+        match result {
+            Ok(written) => {
+                self.written.push(written);
+                Ok(())
+            }
+            Err(failed) => Err(failed.error.object(format!("{}/{}", self.name.0, self.name.1))),
+        }
+    }
+
+    async fn finish(mut self, committer: &Committer, request: PutRequest, size: u64) -> Result<ObjectInfo> {
+        self.close_segment().await?;
+        self.await_segment().await?;
+        let etag = match self.md5.take() {
+            Some(md5) => Etag::Md5(md5.finish().await),
+            None => EtagMode::fast(self.first),
+        };
+        let (body, ledger) = self.describe();
+        let short = ledger.len();
+        let precondition = request.precondition.clone();
+        let (bucket, key) = (request.bucket.clone(), request.key.clone());
+        let run_digests = self.digests.take().map(RunDigests::finish);
+        let description = Description { request, now_ms: self.core.env.now_ms(), size, etag, run_digests };
+        let pending = Pending {
+            bucket,
+            key,
+            precondition,
+            bucket_rule: BucketRule::Exists,
+            keeps_id: false,
+            k: self.coder.scheme.k(),
+            m: self.coder.scheme.m(),
+            inline: InlineShards::default(),
+            make: Box::new(move |reserved| Record::Version(description.manifest(reserved, Body::Segments(body)))),
+            ledger,
+            hold: self.hold.take(),
+        };
+        // From here on the record may become visible even if nobody waits for it, so its shards must stay.
+        self.armed = false;
+        match committer.commit(pending).await {
+            Ok(done) => info_of(done, short),
+            Err(failed) => {
+                self.armed = !failed.may_be_durable;
+                Err(failed.into())
+            }
+        }
+    }
+
+    /// The manifest's body, and what is short of it.
+    fn describe(&self) -> (SegmentedBody, Vec<LedgerEntry>) {
+        let mut body = SegmentedBody::default();
+        let mut ledger = Vec::new();
+        let scheme = SegmentScheme { scheme: self.coder.scheme, symbol_len: self.coder.codec.symbol_len() as u32 };
+        for segment in &self.written {
+            let backends: Vec<&str> = segment.scattered.placed.iter().map(|p| p.backend.as_str()).collect();
+            body.push(segment.data_id, segment.len, scheme, &backends);
+            ledger.extend(segment.scattered.short().map(|index| LedgerEntry {
+                item: LedgerItem::Shard { data_id: segment.data_id, index: index as u16 },
+                backend: backends[index].to_owned(),
+                bucket: self.name.0.clone(),
+                key: self.name.1.clone(),
+                reason: LedgerReason::NotWritten,
+                noted_ms: self.core.env.now_ms(),
+            }));
+        }
+        (body, ledger)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.armed {
+            // One that has arrived and was not looked at yet; one still on its way undoes itself when nobody waits.
+            if let Some(mut writing) = self.writing.take() {
+                writing.close();
+                if let Ok(result) = writing.try_recv() {
+                    undo(&self.core, &result);
+                }
+            }
+            for segment in &self.written {
+                undo(&self.core, &Ok(WrittenSegment { scattered: segment.scattered.clone(), ..*segment }));
+            }
+        }
+    }
+}
+
+async fn write_segment(core: &Core, scheme: Scheme, segment: EncodedSegment, seed: u64) -> SegmentResult {
+    let scatter = Scatter {
+        core,
+        count: scheme.n(),
+        ack: core.ack_count(scheme.k(), scheme.m()),
+        max_per_domain: core.max_per_domain(scheme.m()),
+        seed,
+        what: "shard",
+    };
+    let data_id = segment.data_id;
+    let result = scatter.run(|shard| (paths::shard(data_id, shard), segment.payload(shard))).await;
+    match result {
+        Ok(scattered) => Ok(WrittenSegment { data_id, len: segment.len, scattered }),
+        Err(failed) => {
+            undo_files_of(core, data_id, &failed.left).await;
+            Err(failed)
+        }
+    }
+}
+
+async fn undo_files_of(core: &Core, data_id: DataId, left: &Scattered) {
+    let files: Vec<(String, Path)> =
+        left.everywhere().map(|(shard, backend)| (backend.to_owned(), paths::shard(data_id, shard))).collect();
+    crate::core::delete_files(core, files).await;
+}
+
+/// Deletes in the background what a segment left on the backends.
+fn undo(core: &Arc<Core>, result: &SegmentResult) {
+    if let Ok(segment) = result {
+        let files = segment
+            .scattered
+            .everywhere()
+            .map(|(shard, backend)| (backend.to_owned(), paths::shard(segment.data_id, shard)))
+            .collect();
+        cleanup::undo_segments(core, files);
+    }
+}
+
+/// Keeps an object's digests in its manifest: a new revision of it.
+pub(crate) async fn keep_digests(
+    core: &Arc<Core>,
+    committer: &Committer,
+    info: &ObjectInfo,
+    digests: Vec<Digest>,
+) -> Result<()> {
+    let m = &info.manifest;
+    // A small object's record carries its shards, so it is not written anew for this: its digests cost one small read.
+    let Body::Segments(_) = m.body else { return Ok(()) };
+    let Some(entry) = core.catalog.entry(&m.bucket, &m.key, Some(m.version)).await? else { return Ok(()) };
+    let scheme = entry.manifest.scheme().unwrap_or(core.config.scheme);
+    let manifest = Manifest { revision: entry.manifest.revision + 1, run_digests: Some(digests), ..entry.manifest };
+    let pending = Pending {
+        bucket: manifest.bucket.clone(),
+        key: manifest.key.clone(),
+        precondition: crate::catalog::Precondition::None,
+        bucket_rule: BucketRule::Any,
+        keeps_id: true,
+        k: scheme.k(),
+        m: scheme.m(),
+        inline: InlineShards::default(),
+        make: Box::new(move |_| Record::Version(manifest)),
+        ledger: Vec::new(),
+        hold: None,
+    };
+    committer.commit(pending).await?;
+    Ok(())
+}

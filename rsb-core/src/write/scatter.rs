@@ -1,0 +1,234 @@
+//! Many files to many backends at once: the shards of a segment, the copies of a batch. A failed backend is replaced by a
+//! spare that the domain rule allows; once enough are durable, stragglers are left to the ledger.
+
+use std::time::Duration;
+
+use object_store::PutPayload;
+use object_store::path::Path;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::backend::{Backend, Role};
+use crate::core::{self, Core, Fault, suspect_patience};
+use crate::error::{Error, ErrorKind, Result};
+use crate::placement::Placer;
+
+/// What is to be written, and when it is enough.
+pub(crate) struct Scatter<'a> {
+    pub core: &'a Core,
+    /// Number of files.
+    pub count: usize,
+    /// So many must be durable.
+    pub ack: usize,
+    /// So many may share a domain.
+    pub max_per_domain: usize,
+    /// Rotates the backends.
+    pub seed: u64,
+    /// What a file is called in an error.
+    pub what: &'a str,
+}
+
+/// Where one file went.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    /// The backend where it is, or should be.
+    pub backend: String,
+    /// It is durable there.
+    pub stored: bool,
+}
+
+/// Where the files went.
+#[derive(Clone, Debug)]
+pub(crate) struct Scattered {
+    /// By file number.
+    pub placed: Vec<Placed>,
+    /// Backends where a write of a file was tried and its outcome is not known.
+    pub doubtful: Vec<(usize, String)>,
+}
+
+impl Scattered {
+    pub fn stored(&self) -> usize {
+        self.placed.iter().filter(|p| p.stored).count()
+    }
+    /// Numbers of the files that are not durable.
+    pub fn short(&self) -> impl Iterator<Item = usize> + '_ {
+        self.placed.iter().enumerate().filter(|(_, p)| !p.stored).map(|(i, _)| i)
+    }
+    /// Everywhere a file was, or may have been, written.
+    pub fn everywhere(&self) -> impl Iterator<Item = (usize, &str)> + '_ {
+        let stored = self.placed.iter().enumerate().filter(|(_, p)| p.stored).map(|(i, p)| (i, p.backend.as_str()));
+        stored.chain(self.doubtful.iter().map(|(i, b)| (*i, b.as_str())))
+    }
+}
+
+/// A write that did not reach enough backends, and where it left something.
+pub(crate) struct TooFew {
+    pub error: Error,
+    pub left: Scattered,
+}
+
+struct Attempt {
+    file: usize,
+    backend: Backend,
+    result: Result<(), Fault>,
+}
+
+struct Run<'a, F> {
+    scatter: &'a Scatter<'a>,
+    make: F,
+    placer: Placer<'a>,
+    writes: JoinSet<Attempt>,
+    out: Scattered,
+    in_flight: Vec<Option<Backend>>,
+    failures: Vec<(String, String)>,
+}
+
+impl<'a> Scatter<'a> {
+    /// Writes all files. On success at least `ack` of them are durable on distinct backends.
+    pub async fn run(&'a self, make: impl Fn(usize) -> (Path, PutPayload)) -> Result<Scattered, Box<TooFew>> {
+        let mut run = self.start(make);
+        run.launch_all();
+        run.collect().await;
+        let out = run.finish();
+        match out {
+            Ok(out) => Ok(out),
+            Err((out, failures)) => Err(Box::new(TooFew { error: self.too_few(&out, &failures), left: out })),
+        }
+    }
+
+    fn start<F: Fn(usize) -> (Path, PutPayload)>(&'a self, make: F) -> Run<'a, F> {
+        let placer = Placer::new(&self.core.backends, &self.core.config.spread, self.max_per_domain, self.seed);
+        Run {
+            scatter: self,
+            make,
+            placer,
+            writes: JoinSet::new(),
+            out: Scattered { placed: Vec::with_capacity(self.count), doubtful: Vec::new() },
+            in_flight: vec![None; self.count],
+            failures: Vec::new(),
+        }
+    }
+
+    fn too_few(&self, out: &Scattered, failures: &[(String, String)]) -> Error {
+        let why: Vec<String> = failures.iter().map(|(name, detail)| format!("{name}: {detail}")).collect();
+        let why = if why.is_empty() { "the others are not reachable".to_owned() } else { why.join("; ") };
+        Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "only {} of the {} {} that must be durable could be written, so the write was undone; bring backends back and retry ({why})",
+                out.stored(),
+                self.ack,
+                self.what,
+            ),
+        )
+        .backends(failures.iter().map(|(name, _)| name.clone()))
+    }
+}
+
+impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
+    fn launch_all(&mut self) {
+        let mut homeless = Vec::new();
+        for file in 0..self.scatter.count {
+            self.out.placed.push(Placed { backend: String::new(), stored: false });
+            // Spares stand in where an active one fails or is known to be ill.
+            let healthy = |b: &Backend| b.is_admitted() && !b.health().is_suspect();
+            let choice = self
+                .placer
+                .next(|b| b.role() == Role::Active && healthy(b))
+                .or_else(|| self.placer.next(healthy))
+                .or_else(|| self.placer.next(|b| b.is_admitted() && b.role() == Role::Active));
+            match choice {
+                Some(backend) => self.launch(file, backend.clone()),
+                None => homeless.push(file),
+            }
+        }
+        // What has no backend now is put down for one that is away: the ledger brings it there.
+        for file in homeless {
+            if let Some(away) = self.placer.next(|b| b.role() == Role::Active) {
+                self.out.placed[file].backend = away.name().to_owned();
+                self.failures.push((away.name().to_owned(), "it is not reachable".into()));
+            }
+        }
+    }
+
+    fn launch(&mut self, file: usize, backend: Backend) {
+        let (path, payload) = (self.make)(file);
+        self.out.placed[file].backend = backend.name().to_owned();
+        self.in_flight[file] = Some(backend.clone());
+        self.writes.spawn(async move {
+            let result = core::put(&backend, &path, payload).await;
+            Attempt { file, backend, result }
+        });
+    }
+
+    async fn collect(&mut self) {
+        let start = Instant::now();
+        let mut enough_since: Option<Instant> = None;
+        while !self.writes.is_empty() {
+            if self.out.stored() + self.in_flight.iter().flatten().count() < self.scatter.ack {
+                // It cannot be enough any more: end at once.
+                break;
+            }
+            if enough_since.is_none() && self.out.stored() >= self.scatter.ack {
+                enough_since = Some(Instant::now());
+            }
+            let deadline = enough_since.map(|since| since + self.patience(since - start));
+            let joined = match deadline {
+                None => self.writes.join_next().await,
+                Some(deadline) => match tokio::time::timeout_at(deadline, self.writes.join_next()).await {
+                    Ok(joined) => joined,
+                    Err(_) => break,
+                },
+            };
+            if let Some(Ok(attempt)) = joined {
+                self.settle(attempt);
+            }
+        }
+        self.give_up_on_stragglers();
+    }
+
+    /// How long the rest is waited for once enough are durable, which took `elapsed`.
+    fn patience(&self, elapsed: Duration) -> Duration {
+        if self.in_flight.iter().flatten().all(|b| b.health().is_suspect()) {
+            suspect_patience(elapsed)
+        } else {
+            self.scatter.core.config.straggler_limit + elapsed / 2
+        }
+    }
+
+    fn settle(&mut self, attempt: Attempt) {
+        let Attempt { file, backend, result } = attempt;
+        self.in_flight[file] = None;
+        match result {
+            Ok(()) => self.out.placed[file].stored = true,
+            Err(fault) => {
+                tracing::warn!(backend = backend.name(), error = %fault.detail, "a {} could not be written", self.scatter.what);
+                self.failures.push((backend.name().to_owned(), fault.detail));
+                self.out.doubtful.push((file, backend.name().to_owned()));
+                self.placer.release(backend.name());
+                if let Some(other) = self.placer.next(|b| b.is_admitted() && !b.health().is_suspect()).cloned() {
+                    self.launch(file, other);
+                }
+            }
+        }
+    }
+
+    fn give_up_on_stragglers(&mut self) {
+        self.writes.abort_all();
+        let enough = self.out.stored() >= self.scatter.ack;
+        for (file, backend) in self.in_flight.iter_mut().enumerate().filter_map(|(f, b)| b.take().map(|b| (f, b))) {
+            if enough {
+                let detail = "it was too slow, and enough others were durable";
+                backend.health().failed(detail);
+                tracing::warn!(backend = backend.name(), "a {} was left to the ledger: {detail}", self.scatter.what);
+                self.failures.push((backend.name().to_owned(), detail.into()));
+            }
+            self.out.doubtful.push((file, backend.name().to_owned()));
+        }
+    }
+
+    fn finish(self) -> Result<Scattered, (Scattered, Vec<(String, String)>)> {
+        let named = self.out.placed.iter().all(|p| !p.backend.is_empty());
+        if self.out.stored() >= self.scatter.ack && named { Ok(self.out) } else { Err((self.out, self.failures)) }
+    }
+}

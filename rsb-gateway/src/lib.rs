@@ -1,0 +1,32 @@
+//! The doors of RSBackup over HTTP: the prototype's protocol, the native API `/v1`, health, metrics and the web page.
+//! It gets an opened [`rsb_core::Engine`] and knows nothing of stores.
+//!
+//! Read in this order: [`GatewayConfig`]; `server` and `stall` (connections) with `tls`; `call` (one request), `body`
+//! (what it brings), `auth`, `names` and `query` (what it asks for), `http` (ranges, conditions, replies), `problem`
+//! (errors); then `routes` and behind it the doors: `prototype`, `v1`, `health`, `metrics`, `page`; `jobs` holds what runs
+//! longer than a request. docs/api.md describes all of it from the outside.
+
+mod app;
+mod auth;
+mod body;
+mod call;
+mod config;
+mod error;
+mod health;
+mod http;
+mod jobs;
+mod metrics;
+mod names;
+mod page;
+mod problem;
+mod prototype;
+mod query;
+mod routes;
+mod server;
+mod stall;
+mod tls;
+mod v1;
+
+pub use config::{AccessKey, Auth, GatewayConfig, Limits, MetricsRender, PrototypeMode, Right, Secret, Tls};
+pub use error::GatewayError;
+pub use server::{Gateway, bind, serve};

@@ -1,0 +1,159 @@
+//! What is counted and logged of every request, and `/metrics`.
+
+use std::fmt::Write as _;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method};
+use rsb_core::Status;
+use tokio::time::Instant;
+use tracing::Instrument;
+use warp::reply::{Reply, Response};
+
+use crate::call::{Call, Meta, REQUEST_ID};
+use crate::problem::Problem;
+
+/// Answers a request within its span; counts and logs it, and puts its id on the reply.
+pub(crate) async fn observed<E>(meta: Meta, reply: impl Future<Output = Result<Response, E>>) -> Response {
+    let started = Instant::now();
+    let span = tracing::info_span!("request", id = %meta.request_id, method = %meta.method, path = %meta.path, peer = %meta.peer);
+    let mut response = match reply.instrument(span.clone()).await {
+        Ok(response) => response,
+        // warp's service has no error but a type for one.
+        Err(_) => http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    };
+    if let Ok(id) = HeaderValue::from_str(&meta.request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+    let labels = [
+        ("method", method_label(&meta.method).to_owned()),
+        ("door", door(&meta.path).to_owned()),
+        ("status", status.to_string()),
+    ];
+    metrics::counter!("rsb_http_requests_total", &labels).increment(1);
+    metrics::histogram!("rsb_http_request_seconds", "door" => door(&meta.path)).record(elapsed.as_secs_f64());
+    span.in_scope(|| tracing::info!(status, ms = elapsed.as_millis() as u64, "answered"));
+    response
+}
+
+/// The methods that are served, and one word for all others: a label's values must be few.
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "PUT" => "PUT",
+        "POST" => "POST",
+        "DELETE" => "DELETE",
+        _ => "other",
+    }
+}
+
+/// What kind of thing a path is about, without names of buckets or objects.
+fn door(path: &str) -> &'static str {
+    let mut parts = path.trim_start_matches('/').split('/');
+    match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
+        ("list_data" | "submit_data" | "check_data" | "retrieve_data" | "repair_data", _) => "prototype",
+        ("v1", "b") => match (parts.next(), parts.next(), parts.next()) {
+            (_, Some("o"), Some(_)) => "objects",
+            (_, Some("o"), None) => "listing",
+            _ => "buckets",
+        },
+        ("v1", "jobs") => "jobs",
+        ("v1", _) => "v1",
+        ("health", _) => "health",
+        ("metrics", _) => "metrics",
+        ("", _) => "page",
+        _ => "other",
+    }
+}
+
+/// `/metrics`: the process's metrics and the repository's gauges, as Prometheus text.
+pub(crate) async fn serve(call: Call) -> Result<Response, Problem> {
+    if !matches!(*call.method(), Method::GET | Method::HEAD) {
+        return Err(Problem::method(call.method(), "GET, HEAD"));
+    }
+    call.caller()?;
+    let mut text = call.app.metrics_render.as_ref().map(|render| render()).unwrap_or_default();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    // Without the repository's answer the process's own numbers are still worth having.
+    match call.app.engine().status().await {
+        Ok(status) => gauges(&mut text, &status),
+        Err(error) => tracing::warn!(?error, "the repository's gauges are missing from the metrics"),
+    }
+    let running = call.app.jobs.all().iter().filter(|job| job.is_running()).count();
+    gauge(&mut text, "rsb_jobs_running", "Jobs that run now.", &[(String::new(), running as f64)]);
+    let mut response = text.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    Ok(response)
+}
+
+fn gauges(text: &mut String, status: &Status) {
+    let counts = &status.counts;
+    let one = |value: u64| vec![(String::new(), value as f64)];
+    let backends = |of: fn(&rsb_core::BackendStatus) -> f64| -> Vec<(String, f64)> {
+        status.backends.iter().map(|b| (format!("{{backend=\"{}\"}}", escape(&b.name)), of(b))).collect()
+    };
+    let up = |b: &rsb_core::BackendStatus| f64::from(u8::from(b.reachable));
+    for (name, help, values) in [
+        ("rsb_versions", "Live object versions, delete markers included.", one(counts.versions)),
+        ("rsb_batches", "Manifest batches.", one(counts.batches)),
+        ("rsb_tombstones", "Live tombstones.", one(counts.tombstones)),
+        ("rsb_ledger_entries", "Shards and manifest copies known to be missing or bad.", one(counts.ledger)),
+        ("rsb_read_only", "1 while writes are refused.", one(u64::from(status.read_only.is_some()))),
+        ("rsb_backend_up", "1 while the backend is reachable and its marker right.", backends(up)),
+        (
+            "rsb_backend_failures_in_row",
+            "Failures of the backend since its last success.",
+            backends(|b| f64::from(b.health.failures_in_row)),
+        ),
+        (
+            "rsb_backend_latency_seconds",
+            "Running mean of the backend's time to its first answer.",
+            backends(|b| b.health.latency_ms as f64 / 1000.0),
+        ),
+    ] {
+        gauge(text, name, help, &values);
+    }
+}
+
+fn gauge(text: &mut String, name: &str, help: &str, values: &[(String, f64)]) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+    for (labels, value) in values {
+        let _ = writeln!(text, "{name}{labels} {value}");
+    }
+}
+
+fn escape(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doors_have_few_names() {
+        for (path, expected) in [
+            ("/", "page"),
+            ("/list_data", "prototype"),
+            ("/retrieve_data/x", "prototype"),
+            ("/v1/b", "buckets"),
+            ("/v1/b/x", "buckets"),
+            ("/v1/b/x/o", "listing"),
+            ("/v1/b/x/o/k/l", "objects"),
+            ("/v1/jobs/1/events", "jobs"),
+            ("/v1/status", "v1"),
+            ("/../etc", "other"),
+        ] {
+            assert_eq!(door(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn labels_are_escaped() {
+        assert_eq!(escape("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
+}

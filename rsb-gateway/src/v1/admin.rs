@@ -1,0 +1,157 @@
+//! What starts a job: check, repair, drill, sweep, the catalog's rebuild and verification.
+
+use http::header::LOCATION;
+use http::{Method, StatusCode};
+use rsb_core::{CheckRequest, Depth, Engine, Scope, SweepRequest};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use warp::reply::Response;
+
+use crate::call::Call;
+use crate::config::Right;
+use crate::http::reply;
+use crate::jobs::{Order, Work};
+use crate::problem::Problem;
+
+/// A job that can be started, by the path behind `/v1`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Verb {
+    Check,
+    Repair,
+    Drill,
+    Sweep,
+    CatalogRebuild,
+    CatalogVerify,
+}
+
+/// Which objects, and how deep.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CheckBody {
+    bucket: Option<String>,
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    depth: Depth,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RepairBody {
+    bucket: Option<String>,
+    #[serde(default)]
+    prefix: String,
+    #[serde(default)]
+    depth: Depth,
+    /// Only make the plan.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DrillBody {
+    /// `label=value`, or a backend's name; every domain when absent.
+    domain: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SweepBody {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoBody {}
+
+/// Starts a job: 202, with where it can be watched.
+pub(crate) async fn start(mut call: Call, verb: Verb) -> Result<Response, Problem> {
+    if call.method() != Method::POST {
+        return Err(Problem::method(call.method(), "POST"));
+    }
+    call.query(&[])?;
+    // Before the body is read, so that one without credentials is refused first.
+    call.caller()?;
+    let order = order(&mut call, verb).await?;
+    call.allow(order.right, order.bucket.as_deref())?;
+    if let Some(bucket) = &order.bucket {
+        call.app.engine().bucket(bucket).await?;
+    }
+    let job = call.app.jobs.start(&call.app.env, order)?;
+    let view = job.view();
+    let mut response = super::json(StatusCode::ACCEPTED, &view);
+    reply::set(response.headers_mut(), LOCATION, format!("/v1/jobs/{}", view.id));
+    Ok(response)
+}
+
+async fn order(call: &mut Call, verb: Verb) -> Result<Order, Problem> {
+    let engine = call.app.engine().clone();
+    match verb {
+        Verb::Check => {
+            let (body, request) = body::<CheckBody>(call).await?;
+            let scope = Scope { bucket: body.bucket.clone(), prefix: body.prefix };
+            let asked = CheckRequest { scope, depth: body.depth };
+            let work: Work =
+                Box::new(move |progress| Box::pin(async move { value(engine.check(&asked, &progress).await?) }));
+            Ok(Order { kind: "check", request, right: Right::Read, bucket: body.bucket, work })
+        }
+        Verb::Repair => {
+            let (body, request) = body::<RepairBody>(call).await?;
+            let bucket = body.bucket.clone();
+            Ok(Order { kind: "repair", request, right: Right::Write, bucket, work: repair(engine, body) })
+        }
+        Verb::Drill => {
+            let (body, request) = body::<DrillBody>(call).await?;
+            let work: Work = Box::new(move |progress| {
+                Box::pin(async move { value(engine.drill(body.domain.as_deref(), &progress).await?) })
+            });
+            Ok(Order { kind: "drill", request, right: Right::Admin, bucket: None, work })
+        }
+        Verb::Sweep => {
+            let (body, request) = body::<SweepBody>(call).await?;
+            let asked = SweepRequest { dry_run: body.dry_run };
+            let work: Work =
+                Box::new(move |progress| Box::pin(async move { value(engine.sweep(asked, &progress).await?) }));
+            Ok(Order { kind: "sweep", request, right: Right::Admin, bucket: None, work })
+        }
+        Verb::CatalogRebuild => {
+            let (NoBody {}, request) = body(call).await?;
+            let work: Work =
+                Box::new(move |progress| Box::pin(async move { value(engine.rebuild_catalog(&progress).await?) }));
+            Ok(Order { kind: "catalog-rebuild", request, right: Right::Admin, bucket: None, work })
+        }
+        Verb::CatalogVerify => {
+            let (NoBody {}, request) = body(call).await?;
+            let work: Work =
+                Box::new(move |progress| Box::pin(async move { value(engine.verify_catalog(&progress).await?) }));
+            Ok(Order { kind: "catalog-verify", request, right: Right::Admin, bucket: None, work })
+        }
+    }
+}
+
+fn repair(engine: Engine, body: RepairBody) -> Work {
+    Box::new(move |progress| {
+        Box::pin(async move {
+            let scope = Scope { bucket: body.bucket, prefix: body.prefix };
+            let plan = engine.plan_repair(&scope, body.depth, &progress).await?;
+            if body.dry_run {
+                return value(plan);
+            }
+            value(engine.repair(&plan, &progress).await?)
+        })
+    })
+}
+
+/// The body, and the same as it will be shown with the job.
+async fn body<T: DeserializeOwned + Default + Serialize>(call: &mut Call) -> Result<(T, Value), Problem> {
+    let body: T = call.json().await?;
+    let shown = serde_json::to_value(&body).unwrap_or_default();
+    Ok((body, shown))
+}
+
+fn value<T: Serialize>(report: T) -> rsb_core::Result<Value> {
+    serde_json::to_value(report).map_err(|e| rsb_core::Error::internal("the report cannot be shown as JSON").source(e))
+}

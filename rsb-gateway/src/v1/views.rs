@@ -1,0 +1,96 @@
+//! What only looks: status, backends, the ledger, plans, the API's description.
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, StatusCode};
+use rsb_core::catalog::{LedgerEntry, LedgerItem};
+use rsb_core::{Depth, Progress, Scope};
+use serde::Serialize;
+use serde_json::json;
+use warp::reply::{Reply, Response};
+
+use super::token;
+use crate::call::Call;
+use crate::config::Right;
+use crate::problem::Problem;
+
+fn only_get(call: &Call) -> Result<(), Problem> {
+    if call.method() == Method::GET { Ok(()) } else { Err(Problem::method(call.method(), "GET")) }
+}
+
+/// `/v1/status`: the repository as it is. For every key: it names no object.
+pub(crate) async fn status(call: Call) -> Result<Response, Problem> {
+    only_get(&call)?;
+    call.query(&[])?;
+    call.caller()?;
+    Ok(super::json(StatusCode::OK, &call.app.engine().status().await?))
+}
+
+/// `/v1/backends`.
+pub(crate) async fn backends(call: Call) -> Result<Response, Problem> {
+    only_get(&call)?;
+    call.query(&[])?;
+    call.caller()?;
+    let status = call.app.engine().status().await?;
+    Ok(super::json(StatusCode::OK, &json!({ "backends": status.backends })))
+}
+
+/// A page of the ledger.
+#[derive(Serialize)]
+struct LedgerView {
+    entries: Vec<LedgerEntry>,
+    next: Option<String>,
+}
+
+/// `/v1/ledger`: the lines about buckets the caller may read.
+pub(crate) async fn ledger(call: Call) -> Result<Response, Problem> {
+    only_get(&call)?;
+    let caller = call.caller()?;
+    let query = call.query(&["after", "limit"])?;
+    let limit = query.limit(1_000, 10_000)?;
+    let after: Option<LedgerItem> = match query.text("after").filter(|a| !a.is_empty()) {
+        Some(text) => Some(token::read(text)?.ok_or_else(|| {
+            Problem::invalid(format!("after is {text:?}, which is no continuation token; pass \"next\" unchanged"))
+        })?),
+        None => None,
+    };
+    let mut entries = call.app.engine().ledger(after.as_ref(), limit).await?;
+    let full = entries.len() >= limit;
+    let next = entries.last().filter(|_| full).map(|last| token::of(&last.item));
+    entries.retain(|entry| caller.may(Right::Read, Some(&entry.bucket)));
+    Ok(super::json(StatusCode::OK, &LedgerView { entries, next }))
+}
+
+/// `/v1/plan`: what a repair would do. Changes nothing.
+pub(crate) async fn plan(call: Call) -> Result<Response, Problem> {
+    only_get(&call)?;
+    call.caller()?;
+    let query = call.query(&["verb", "bucket", "prefix", "depth"])?;
+    match query.text("verb") {
+        Some("repair") => {}
+        Some(other) => return Err(Problem::invalid(format!("verb is {other:?}; plans are made for: repair"))),
+        None => return Err(Problem::invalid("verb is missing; plans are made for: repair")),
+    }
+    let depth = match query.text("depth") {
+        None | Some("inventory") => Depth::Inventory,
+        Some("sample") => Depth::Sample,
+        Some("full") => Depth::Full,
+        Some(other) => {
+            return Err(Problem::invalid(format!("depth is {other:?}; expected inventory, sample or full")));
+        }
+    };
+    let bucket = query.text("bucket").map(str::to_owned);
+    let engine = call.allow(Right::Read, bucket.as_deref())?;
+    if let Some(bucket) = &bucket {
+        engine.bucket(bucket).await?;
+    }
+    let scope = Scope { bucket, prefix: query.text("prefix").unwrap_or_default().to_owned() };
+    Ok(super::json(StatusCode::OK, &engine.plan_repair(&scope, depth, &Progress::default()).await?))
+}
+
+/// `/v1/openapi.json`: open to all, as it says nothing of this repository.
+pub(crate) async fn openapi(call: Call) -> Result<Response, Problem> {
+    only_get(&call)?;
+    let mut response = super::OPENAPI.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}

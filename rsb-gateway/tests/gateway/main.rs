@@ -1,0 +1,13 @@
+//! The gateway from the outside: real sockets, a real engine on memory backends.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something unexpected happens")]
+
+mod auth;
+mod connection;
+mod degraded;
+mod jobs;
+mod objects;
+mod openapi;
+mod prototype;
+mod refusals;
+mod status;
+mod support;

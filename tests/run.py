@@ -1,0 +1,191 @@
+"""Runs every test of the project: see ./test, which calls this."""
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from support import servers, tools  # noqa: E402
+from support.tools import ROOT, say  # noqa: E402
+
+CARGO_RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;")
+CARGO_SKIPPED = re.compile(r"^skipped: ")
+
+
+@dataclass
+class Count:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __iadd__(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        return self
+
+    def __str__(self):
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+class Failure(Exception):
+    """A step that could not be done at all; counted as one failure."""
+
+
+def step(title):
+    say(f"── {title}")
+
+
+def cargo(*arguments):
+    """Runs cargo with its own output; the build is the same one that `cargo test` uses."""
+    done = subprocess.run(["cargo", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise Failure(f"`cargo {' '.join(arguments)}` ended with {done.returncode}")
+
+
+def start_conformance_servers(folder):
+    """The servers of the Rust conformance tests, and the environment variables that tell the tests of them."""
+    s3, gcs, azurite = (servers.Minio(folder / "s3"), servers.Minio(folder / "gcs"), servers.Azurite(folder / "azurite"))
+    for server in (s3, gcs, azurite):
+        server.start()
+    gcs.s3.make_bucket("gcs-test")
+    gcs.s3.open_bucket("gcs-test")
+    say(f"MinIO on {s3.address}, MinIO as Google Cloud Storage on {gcs.address}, Azurite on {azurite.address}")
+    variables = {
+        "RSB_TEST_S3_ENDPOINT": s3.url,
+        "RSB_TEST_S3_ACCESS_KEY": s3.access_key,
+        "RSB_TEST_S3_SECRET_KEY": s3.secret_key,
+        "RSB_TEST_AZURITE_ENDPOINT": azurite.url,
+        "RSB_TEST_GCS_ENDPOINT": gcs.url,
+    }
+    started, skipped = [s3, gcs, azurite], 0
+    if servers.Postgres.is_available():
+        postgres = servers.Postgres(folder / "postgres").start()
+        started.append(postgres)
+        variables["RSB_TEST_POSTGRES_URL"] = postgres.database_url
+        say(f"PostgreSQL on {postgres.address}")
+    else:
+        skipped = 1
+        say("skipped: the PostgreSQL catalog's tests, because initdb and postgres are not on this machine")
+    return started, variables, Count(skipped=skipped)
+
+
+def run_cargo_tests(variables, expression):
+    """`cargo test` for all crates; its lines pass through and its results are summed."""
+    argv = ["cargo", "test", "--workspace", "--no-fail-fast"]
+    if expression and re.fullmatch(r"\w+", expression):
+        argv.append(expression)
+    count = Count()
+    process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **variables}, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        if found := CARGO_RESULT.match(line):
+            count += Count(*map(int, found.groups()))
+        elif CARGO_SKIPPED.match(line):
+            count.skipped += 1
+    if process.wait() != 0 and count.failed == 0:
+        # It did not even come to a result: a build that fails, a test binary that dies.
+        count.failed += 1
+    return count
+
+
+def run_pytest(expression, extra):
+    """The end-to-end tests, with the built binary."""
+    with tempfile.TemporaryDirectory(prefix="rsb-pytest-") as scratch:
+        report = Path(scratch) / "report.xml"
+        argv = [str(tools.PYTHON), "-m", "pytest", "tests/e2e", "-q", "-ra", "--tb=short", "--durations=5",
+                "-p", "no:cacheprovider", f"--junitxml={report}", f"--basetemp={scratch}/files", *extra]
+        if expression:
+            argv += ["-k", expression]
+        done = subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+        return count_pytest(report, done.returncode, expression)
+
+
+def count_pytest(report, status, expression):
+    nothing_matched = 5
+    if status == nothing_matched and expression:
+        return Count()
+    if not report.exists():
+        return Count(failed=1)
+    suite = next(ET.parse(report).getroot().iter("testsuite"))
+    total, failures, errors, skipped = (int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped"))
+    failed = failures + errors
+    return Count(total - failed - skipped, failed if failed or status == 0 else 1, skipped)
+
+
+def run(options):
+    needed = [] if options.quick else ["minio", "toxiproxy", "azurite", "pytest"]
+    installation = tools.Installation(needed)
+    step("build")
+    if options.e2e:
+        cargo("build", "--workspace")
+    else:
+        # Builds the binaries too, with the very features and profile of the test run.
+        cargo("test", "--workspace", "--no-run")
+    installation.wait()
+    count = Count()
+    if not options.e2e:
+        count += run_rust_part(options)
+    if options.quick:
+        say("skipped: the conformance tests on real servers and the end-to-end tests, because of --quick")
+    else:
+        step("end-to-end tests")
+        count += run_pytest(options.expression, options.extra)
+    return count
+
+
+def run_rust_part(options):
+    count, started, variables = Count(), [], {}
+    scratch = Path(tempfile.mkdtemp(prefix="rsb-servers-"))
+    try:
+        if not options.quick:
+            step("servers for the conformance tests")
+            started, variables, count = start_conformance_servers(scratch)
+        step("cargo test")
+        count += run_cargo_tests(variables, options.expression)
+    finally:
+        for server in started:
+            server.stop()
+        shutil.rmtree(scratch, ignore_errors=True)
+    return count
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="./test", description="Installs, builds, starts servers, runs every test, counts.")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--quick", action="store_true", help="only what needs no server")
+    which.add_argument("--e2e", action="store_true", help="only the end-to-end tests")
+    parser.add_argument("-k", dest="expression", metavar="EXPR", help="only tests that match")
+    parser.add_argument("extra", nargs="*", help="further arguments for pytest, after --")
+    return parser.parse_args()
+
+
+def main():
+    options = parse_arguments()
+    # Servers are stopped at exit, so a polite end of the run must be an exit.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    start = time.monotonic()
+    try:
+        count = run(options)
+    except (Failure, tools.ToolError, servers.ServerError) as error:
+        say(f"failed: {error}")
+        count = Count(failed=1)
+    say(f"── the run took {time.monotonic() - start:.0f} s")
+    say(str(count))
+    return 1 if count.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

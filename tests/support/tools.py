@@ -1,0 +1,121 @@
+"""Installs the servers that the tests need into `.cache/` (git ignores it), each once, at a pinned version."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache"
+MINIO = CACHE / "bin" / "minio"
+TOXIPROXY = CACHE / "bin" / "toxiproxy-server"
+AZURITE = CACHE / "npm" / "node_modules" / ".bin" / "azurite-blob"
+PYTHON = CACHE / "venv" / "bin" / "python"
+
+VERSIONS = {
+    "minio": "v0.0.0-20260212201848-7aac2a2c5b7c",
+    "toxiproxy": "v2.5.0",
+    "azurite": "3.35.0",
+    "pytest": "9.2.0",
+}
+
+
+class ToolError(Exception):
+    """A tool cannot be installed; the text says which, why, and what the person can do."""
+
+
+def say(line):
+    print(line, flush=True)
+
+
+def _run(what, argv, env=None):
+    """Runs an installer quietly; its last lines become the error's sentence."""
+    try:
+        done = subprocess.run(argv, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    except OSError as error:
+        raise ToolError(f"{what} cannot be installed: {argv[0]} does not start ({error}); install {argv[0]} and run again")
+    if done.returncode != 0:
+        tail = "\n  ".join(done.stdout.strip().splitlines()[-8:])
+        raise ToolError(f"{what} cannot be installed: `{' '.join(map(str, argv))}` ended with {done.returncode}:\n  {tail}")
+
+
+def _go_install(package, version, made, wanted):
+    """`go install` names the binary after the package's folder; it is moved to the name we use."""
+    scratch = CACHE / "bin" / f".{wanted.name}"
+    scratch.mkdir(parents=True, exist_ok=True)
+    _run(wanted.name, ["go", "install", f"{package}@{version}"], {"GOBIN": str(scratch)})
+    os.replace(scratch / made, wanted)
+    scratch.rmdir()
+
+
+def _install_minio():
+    _go_install("github.com/minio/minio", VERSIONS["minio"], "minio", MINIO)
+
+
+def _install_toxiproxy():
+    _go_install("github.com/Shopify/toxiproxy/v2/cmd/server", VERSIONS["toxiproxy"], "server", TOXIPROXY)
+
+
+def _install_azurite():
+    npm = CACHE / "npm"
+    npm.mkdir(parents=True, exist_ok=True)
+    _run("azurite", ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(npm),
+                     f"azurite@{VERSIONS['azurite']}"])
+
+
+def _install_pytest():
+    venv = CACHE / "venv"
+    shutil.rmtree(venv, ignore_errors=True)
+    _run("the Python environment", [sys.executable, "-m", "venv", str(venv)])
+    _run("pytest", [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                    f"pytest=={VERSIONS['pytest']}"])
+
+
+INSTALLERS = {
+    "minio": (MINIO, _install_minio),
+    "toxiproxy": (TOXIPROXY, _install_toxiproxy),
+    "azurite": (AZURITE, _install_azurite),
+    "pytest": (PYTHON, _install_pytest),
+}
+
+
+def _stamp(name):
+    return CACHE / f"{name}.version"
+
+
+def _is_there(name):
+    file, _ = INSTALLERS[name]
+    return file.exists() and _stamp(name).exists() and _stamp(name).read_text() == VERSIONS[name]
+
+
+def _install(name):
+    start = time.monotonic()
+    _, install = INSTALLERS[name]
+    _stamp(name).unlink(missing_ok=True)
+    install()
+    _stamp(name).write_text(VERSIONS[name])
+    say(f"installed {name} {VERSIONS[name]} into .cache ({time.monotonic() - start:.0f} s)")
+
+
+class Installation:
+    """Installs missing tools in the background, so that the build can go on beside it."""
+
+    def __init__(self, names):
+        CACHE.mkdir(exist_ok=True)
+        missing = [name for name in names if not _is_there(name)]
+        for name in missing:
+            say(f"installing {name} {VERSIONS[name]} into .cache …")
+        self._pool = ThreadPoolExecutor(max_workers=len(INSTALLERS))
+        self._work = [self._pool.submit(_install, name) for name in missing]
+
+    def wait(self):
+        """Returns when everything is installed; raises the first `ToolError`."""
+        try:
+            for work in self._work:
+                work.result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
