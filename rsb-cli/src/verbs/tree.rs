@@ -40,12 +40,11 @@ pub fn places(prefix: &str, objects: &[Facts]) -> Result<Vec<Place>, Vec<String>
                 .push(format!("{} cannot become a file: {why}; fetch it alone and name the file", object.name())),
         }
     }
-    let files: BTreeSet<PathBuf> =
-        places.iter().filter_map(|p| matches!(p, Place::File(_)).then(|| p.path().to_owned())).collect();
+    let files: BTreeSet<&Path> = places.iter().filter(|p| matches!(p, Place::File(_))).map(Place::path).collect();
     for place in &places {
         let itself = matches!(place, Place::Folder(_));
         let above = place.path().ancestors().skip(usize::from(!itself));
-        if let Some(file) = above.into_iter().find(|folder| files.contains(*folder)) {
+        if let Some(file) = above.into_iter().find(|folder| files.contains(folder)) {
             let (file, path) = (file.display(), place.path().display());
             problems.push(format!(
                 "{prefix}{file} would be a file and, for {prefix}{path}, a folder too; fetch one of them alone"
