@@ -54,7 +54,7 @@ pub(crate) async fn read_markers(backends: &[Backend]) -> Vec<Result<Option<Mark
         .await
 }
 
-fn wrong_marker(backend: &Backend, found: &Marker, id: RepositoryId) -> Option<Error> {
+pub(crate) fn wrong_marker(backend: &Backend, found: &Marker, id: RepositoryId) -> Option<Error> {
     let sentence = if found.repository_id != id {
         format!(
             "backend {:?} belongs to repository {:?} ({}), not to this one ({id}); nothing was written; point it at another bucket or folder",
@@ -140,7 +140,10 @@ pub(crate) async fn admit(config: &EngineConfig, backends: &[Backend]) -> Result
                     "has no marker, so it is not used: it is empty, or not this repository's; `rsb config init` writes one"
                 );
             }
-            Err(fault) => tracing::error!(backend = backend.name(), "is not used: {}", fault.detail),
+            Err(fault) => {
+                backend.health().failed(&fault.detail);
+                tracing::error!(backend = backend.name(), "is not used until it shows its marker: {}", fault.detail);
+            }
         }
     }
     Ok((id, margin))
@@ -270,7 +273,8 @@ impl Loaded {
         Ok(image)
     }
 
-    fn inline_of(&self, core: &Core, loaded: &LoadedRecord) -> Result<InlineShards> {
+    /// The inline shards of one of its records, the missing ones rebuilt; none where it has none.
+    pub fn inline_of(&self, core: &Core, loaded: &LoadedRecord) -> Result<InlineShards> {
         let Record::Version(manifest) = &loaded.record else { return Ok(InlineShards::default()) };
         let Body::Inline(body) = &manifest.body else { return Ok(InlineShards::default()) };
         let n = body.scheme.n();
@@ -445,7 +449,7 @@ async fn complete(core: &Core, image: &BatchImage, loaded: &mut Loaded, copies: 
 
 /// Empties the catalog and rebuilds it from the backends alone.
 pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<RebuildReport> {
-    let before = core.read_only_reason();
+    let before = core.closed_reason();
     core.set_read_only(Some("the catalog is being rebuilt".into()));
     let result = async {
         core.catalog.clear().await?;
@@ -462,13 +466,14 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
 /// Serves read-only while more backends are missing than a sure history allows.
 pub(crate) fn judge_certainty(core: &Core, report: &RebuildReport) {
     if report.certain || core.config.accept_uncertain_history {
+        core.set_uncertain(None);
         if !report.certain {
             tracing::error!(unreachable = ?report.unreachable, "the history is uncertain, and was accepted so");
         }
         return;
     }
-    core.set_read_only(Some(format!(
-        "{} backends cannot be reached ({}), more than the {} that may be missing for the history to be sure; bring them back and restart, or accept an uncertain history",
+    core.set_uncertain(Some(format!(
+        "{} backends cannot be reached ({}), more than the {} that may be missing for the history to be sure; bring them back, or accept an uncertain history",
         report.unreachable.len(),
         report.unreachable.join(", "),
         core.record_margin,

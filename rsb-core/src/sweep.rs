@@ -14,11 +14,21 @@ use crate::format::manifest::Body;
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
 use crate::recover::{catch_up, list_all};
+use crate::watch;
 use crate::write::cleanup::remove_batch;
+use crate::write::commit::Committer;
+use crate::write::compact::compact;
 
-pub(crate) async fn sweep(core: &Arc<Core>, request: SweepRequest, progress: &Progress) -> Result<SweepReport> {
+pub(crate) async fn sweep(
+    core: &Arc<Core>,
+    committer: &Committer,
+    request: SweepRequest,
+    progress: &Progress,
+) -> Result<SweepReport> {
     core.check_writable()?;
     let mut report = SweepReport::default();
+    // A disk that is not mounted looks like an empty one: who does not show its marker now counts as away.
+    watch::look_at_all(core).await;
     // What looks like garbage may be a write whose acknowledgement the catalog lost: adopt it first.
     let caught_up = catch_up(core, core.catalog.as_ref(), None, !request.dry_run, progress).await?;
     if !caught_up.unreachable.is_empty() {
@@ -33,6 +43,9 @@ pub(crate) async fn sweep(core: &Arc<Core>, request: SweepRequest, progress: &Pr
     let certain = sweep.batches(&mut report).await?;
     if certain && report.unreachable.is_empty() && !request.dry_run {
         sweep.tombstones(&mut report).await?;
+    }
+    if !request.dry_run {
+        report.batches_compacted = compact(core, committer, sweep.horizon_ms, progress).await?;
     }
     sweep.dead_batches(&mut report).await?;
     Ok(report)
@@ -167,14 +180,15 @@ impl Sweep<'_> {
             let Some((last, _)) = page.last() else { break };
             after = Some(last.record.version());
             for (tombstone, blocked) in page {
-                if !blocked {
+                // A revision written beside the delete may still be on its way: the tombstone outlives it.
+                if !blocked && tombstone.record.version().unix_ms() < self.horizon_ms {
                     self.core.catalog.drop_record(tombstone.at).await?;
                     report.tombstones_dropped += 1;
                 }
             }
         }
         for (bucket, blocked) in self.core.catalog.dead_buckets().await? {
-            if !blocked {
+            if !blocked && bucket.record.version().unix_ms() < self.horizon_ms {
                 self.core.catalog.drop_record(bucket.at).await?;
                 report.tombstones_dropped += 1;
             }

@@ -55,7 +55,8 @@ class Result:
 
 def environment(extra=None):
     """Ours without what would change rsb's behaviour from outside."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("RSB_", "AWS_", "AZURE_", "GOOGLE_"))}
+    kept = {k: v for k, v in os.environ.items()
+            if not k.startswith(("RSB_", "AWS_", "AZURE_", "GOOGLE_")) and not k.lower().endswith("_proxy")}
     return {**kept, "AWS_EC2_METADATA_DISABLED": "true", **(extra or {})}
 
 

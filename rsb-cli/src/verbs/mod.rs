@@ -90,7 +90,7 @@ fn scope(place: Option<&str>) -> Scope {
         None => Scope::default(),
         Some(place) => {
             let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-            Scope { bucket: Some(bucket.to_owned()), prefix: prefix.to_owned() }
+            Scope { bucket: Some(bucket.to_owned()), prefix: prefix.to_owned(), ..Scope::default() }
         }
     }
 }
