@@ -127,7 +127,8 @@ def assert_unchanged(before, *folders, within=10):
 
 
 def shard_files(folder):
-    return sorted(p for p in (Path(folder) / "s").rglob("*") if p.is_file())
+    """Without those that a killed writer did not finish: no listing shows them, and the store removes them by their age."""
+    return sorted(p for p in (Path(folder) / "s").rglob("*") if p.is_file() and "#" not in p.name)
 
 
 def flip_bit(file, offset):

@@ -239,7 +239,7 @@ def test_a_clock_before_the_last_id(local, clock_shift):
     with repository.gateway() as gateway:
         reply = gateway.request("PUT", object_path("bkt", "overwritten"), b"from today")
         assert reply.status in (200, 201), reply.text
-        assert gateway.request("DELETE", object_path("bkt", "deleted")).status == 204
+        assert gateway.request("DELETE", object_path("bkt", "deleted")).status in (200, 204)
     wipe_catalog(repository.root)
     repository.rsb("catalog", "rebuild", expect=DONE)
     assert repository.rsb("cat", "bkt/overwritten", expect=DONE).out == b"from today"

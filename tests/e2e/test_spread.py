@@ -220,7 +220,7 @@ def test_the_catalog_is_only_an_index(world):
 
 def test_nothing_deleted_returns(world):
     gone = ["prototype-808", "v1-5m", "cli-128k+1"]
-    assert world.gateway.request("DELETE", object_path(BUCKET, gone[0])).status == 204
+    assert world.gateway.request("DELETE", object_path(BUCKET, gone[0])).status in (200, 204)
     for key in gone[1:]:
         world.rsb("rm", f"{BUCKET}/{key}", expect=DONE)
     for key in gone:
