@@ -1,19 +1,19 @@
 //! From a config to an opened repository.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rsb_backends::catalog::{Mode, SqliteCatalog};
-use rsb_backends::stores::{self, StoreError, StoreErrorKind, StoreSpec};
-use rsb_backends::wrappers::{WrapOptions, wrap};
+use rsb_backends::stores::{self, StoreSpec};
+use rsb_backends::wrappers::{RetryOptions, Timeouts, WrapOptions, wrap};
 use rsb_core::catalog::{Catalog, MemoryCatalog};
 use rsb_core::codec::{Codecs, codec_named};
-use rsb_core::{Backend, Engine, EngineConfig, Env, Scheme};
+use rsb_core::{Backend, Engine, EngineConfig, Env, ErrorKind, Scheme};
 
 use crate::cli::Cli;
 use crate::config::load::{self, Flag, LoadError, Request};
 use crate::config::{self, Config, Source};
-use crate::failure::{FAILED, Failure, REFUSED, USAGE};
+use crate::failure::{Failure, USAGE};
 
 /// Reads the config that the command line asks for.
 pub fn load(cli: &Cli, data: Option<&Path>, flags: Vec<Flag>) -> Result<Config, Failure> {
@@ -25,7 +25,7 @@ pub fn load(cli: &Cli, data: Option<&Path>, flags: Vec<Flag>) -> Result<Config, 
     };
     load::load(&request).map_err(|error| match error {
         LoadError::Unreadable(sentence) => Failure::usage(sentence),
-        LoadError::Wrong(problems) => Failure::problems(problems.iter().map(ToString::to_string).collect()),
+        LoadError::Wrong(problems) => Failure::problems(USAGE, problems.iter().map(ToString::to_string).collect()),
     })
 }
 
@@ -48,7 +48,8 @@ pub fn engine_config(config: &Config) -> Result<EngineConfig, Failure> {
     Ok(out)
 }
 
-fn spec(config: &Config, backend: &config::Backend) -> StoreSpec {
+/// What a config says of one backend's store.
+pub fn spec(config: &Config, backend: &config::Backend) -> StoreSpec {
     let credentials = match &backend.credentials {
         config::Credentials::Default => stores::Credentials::Default,
         config::Credentials::Profile(name) => stores::Credentials::Profile(name.clone()),
@@ -58,56 +59,115 @@ fn spec(config: &Config, backend: &config::Backend) -> StoreSpec {
     StoreSpec { name: backend.name.clone(), url: config.url(backend), options: backend.options.clone(), credentials }
 }
 
-fn store_failure(error: &StoreError) -> Failure {
-    let code = match error.kind() {
-        StoreErrorKind::Config | StoreErrorKind::Missing => USAGE,
-        StoreErrorKind::Denied => REFUSED,
-        _ => FAILED,
-    };
-    Failure::new(code, error.to_string())
-}
-
-/// The backends of a config. With `make`, missing folders are made.
-pub async fn backends(config: &Config, make: bool) -> Result<Vec<Backend>, Failure> {
+/// The backends of a config. Asks none of them anything.
+pub async fn backends(config: &Config) -> Result<Vec<Backend>, Failure> {
     let mut out = Vec::with_capacity(config.backends.len());
     for backend in &config.backends {
-        let spec = spec(config, backend);
-        if make {
-            stores::ensure_container(&spec).await.map_err(|e| store_failure(&e))?;
-        }
-        let store = stores::build(&spec).await.map_err(|e| store_failure(&e))?;
-        let options = WrapOptions { max_concurrent: backend.limits.concurrency, ..WrapOptions::default() };
-        let store = wrap(&backend.name, store, &options);
+        let store = stores::build(&spec(config, backend)).await?;
+        let store = wrap(&backend.name, store, &wrap_options(&backend.limits));
         out.push(Backend::with(&backend.name, store, backend.domain.clone(), backend.role, backend.cost));
     }
     Ok(out)
 }
 
+/// How a backend with these limits is used.
+pub fn wrap_options(limits: &config::Limits) -> WrapOptions {
+    let (timeouts, retry) = (Timeouts::default(), RetryOptions::default());
+    let retries = u32::try_from(limits.retries).unwrap_or(u32::MAX);
+    WrapOptions {
+        timeouts: Timeouts {
+            answer: limits.timeout,
+            idle: limits.timeout,
+            // Finishing a large upload takes a server longer than an answer does.
+            work: timeouts.work.max(limits.timeout),
+            ..timeouts
+        },
+        retry: RetryOptions {
+            attempts: retries.saturating_add(1),
+            // Room for the pauses of as many tries as were asked for.
+            window: retry.window.max(retry.longest_pause.saturating_mul(retries.saturating_sub(1))),
+            ..retry
+        },
+        max_concurrent: limits.concurrency,
+        ..WrapOptions::default()
+    }
+}
+
+/// What a repository is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// By one process at a time.
+    Write,
+    /// Beside a process that writes, where there is one.
+    Read,
+}
+
 /// Opens the repository of a config. The built-in default sets its own folders up.
-pub async fn open(config: &Config) -> Result<Engine, Failure> {
+pub async fn open(config: &Config, access: Access) -> Result<Engine, Failure> {
     let embedded = matches!(config.source, Source::Embedded(_));
-    let engine_config = engine_config(config)?;
-    let backends = backends(config, embedded).await?;
+    let mut engine_config = engine_config(config)?;
+    if embedded {
+        for backend in &config.backends {
+            stores::ensure_container(&spec(config, backend)).await?;
+        }
+    }
+    let backends = backends(config).await?;
     let env = Env::system();
     if embedded {
         Engine::init_markers(&engine_config, &backends, &env).await?;
     }
-    let catalog = catalog(config).await?;
+    let (catalog, beside) = catalog(config, access).await?;
+    engine_config.read_only = beside;
     Ok(Engine::open(engine_config, backends, catalog, Codecs::with_builtin(), env).await?)
 }
 
-/// The catalog of a config. A SQLite file is beside the config; a memory one is made from the backends at each start.
-async fn catalog(config: &Config) -> Result<Arc<dyn Catalog>, Failure> {
-    let url = &config.repository.catalog;
-    match url.split_once("://") {
-        Some(("memory", _)) => Ok(Arc::new(MemoryCatalog::default())),
-        Some(("sqlite", path)) => {
-            let path = config.path(Path::new(path));
-            Ok(Arc::new(SqliteCatalog::open(&path, Mode::ReadWrite).await?))
+/// The catalog of a config, and whether it was opened beside a process that writes it. A SQLite file is beside the config; a
+/// memory one is made from the backends at each start.
+async fn catalog(config: &Config, access: Access) -> Result<(Arc<dyn Catalog>, bool), Failure> {
+    let Some(path) = catalog_file(config)? else { return Ok((Arc::new(MemoryCatalog::default()), false)) };
+    match (SqliteCatalog::open(&path, Mode::ReadWrite).await, access) {
+        (Ok(catalog), _) => Ok((Arc::new(catalog), false)),
+        (Err(error), Access::Read) if error.kind() == ErrorKind::Unavailable => {
+            tracing::info!("{error}; it is only read");
+            Ok((Arc::new(SqliteCatalog::open(&path, Mode::ReadOnly).await?), true))
         }
+        (Err(error), Access::Write) if error.kind() == ErrorKind::Unavailable => {
+            let hint = format!("where that is a gateway: --server http://{}", config.gateway.listen);
+            Err(Failure::of_kind(error.kind().as_str(), format!("{error} ({hint})"), None, Vec::new()))
+        }
+        (Err(error), _) => Err(error.into()),
+    }
+}
+
+/// The file of a config's catalog; `None` for one in memory.
+pub fn catalog_file(config: &Config) -> Result<Option<PathBuf>, Failure> {
+    match config.repository.catalog.split_once("://") {
+        Some(("memory", _)) => Ok(None),
+        Some(("sqlite", path)) => Ok(Some(config.path(Path::new(path)))),
         Some(("postgres" | "postgresql", _)) => {
             Err(Failure::usage("PostgreSQL catalogs are not there yet; write catalog = \"sqlite://rsb.db\""))
         }
         _ => Err(Failure::usage("repository.catalog must begin with sqlite:// or memory://")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_backends_limits_reach_its_wrappers() {
+        let limits = config::Limits { concurrency: 5, timeout: Duration::from_secs(60), retries: 9 };
+        let options = wrap_options(&limits);
+        assert_eq!((options.max_concurrent, options.retry.attempts), (5, 10));
+        assert_eq!(
+            (options.timeouts.answer, options.timeouts.work),
+            (Duration::from_secs(60), Duration::from_secs(60))
+        );
+        assert!(options.retry.window >= Duration::from_secs(16));
+        let none = wrap_options(&config::Limits { retries: 0, ..limits });
+        assert_eq!(none.retry.attempts, 1);
     }
 }

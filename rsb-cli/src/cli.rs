@@ -16,6 +16,10 @@ pub struct Cli {
     /// The config file; else ./rsb.toml, the platform's config folder, or the built-in default (thirteen folders in ./rsb-data).
     #[arg(long, global = true, env = "RSB_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Work through the gateway at this address; a key for it stands before the host (http://ID:SECRET@HOST), or in
+    /// RSB_KEY_ID and RSB_KEY_SECRET.
+    #[arg(long, global = true, env = "RSB_SERVER", value_name = "URL", hide_env_values = true)]
+    pub server: Option<String>,
     /// One JSON object, or one a line, on stdout and nothing else.
     #[arg(long, global = true)]
     pub json: bool,
@@ -25,6 +29,9 @@ pub struct Cli {
     /// More of what happens; twice for even more.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// No progress bars, on a terminal too.
+    #[arg(long, global = true)]
+    pub no_progress: bool,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -35,15 +42,18 @@ pub struct Cli {
 pub enum Verb {
     /// Run the gateway.
     Serve(Serve),
-    /// Store a file, or standard input.
+    /// Store a file, or standard input; with -r all files of a folder.
     Put(Put),
-    /// Fetch an object into a file, or to standard output.
+    /// Fetch an object into a file, or to standard output; with -r all below a prefix into a folder.
     Get {
-        /// The object.
+        /// The object; with -r a bucket, and a prefix as a folder's name.
         #[arg(value_name = "BUCKET/KEY")]
         object: String,
-        /// The file (`-`: standard output); else the key's last part in the current folder.
+        /// The file or folder (`-`: standard output); else the key's last part in the current folder.
         file: Option<PathBuf>,
+        /// Everything below the prefix.
+        #[arg(short, long)]
+        recursive: bool,
     },
     /// Write an object to standard output.
     Cat {
@@ -63,11 +73,14 @@ pub enum Verb {
         #[arg(value_name = "BUCKET[/PREFIX]")]
         place: Option<String>,
     },
-    /// Delete an object.
+    /// Delete an object; with -r all below a prefix.
     Rm {
-        /// The object.
+        /// The object; with -r a bucket, and a prefix as a folder's name.
         #[arg(value_name = "BUCKET/KEY")]
         object: String,
+        /// Everything below the prefix.
+        #[arg(short, long)]
+        recursive: bool,
     },
     /// Copy an object; moves no bytes.
     Cp {
@@ -107,6 +120,9 @@ pub enum Verb {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Say what a verb would read, write and cost.
+    #[command(subcommand)]
+    Plan(PlanVerb),
     /// Prove that every object decodes with a domain gone.
     Drill {
         /// Only this domain (`label=value`) or backend.
@@ -130,6 +146,9 @@ pub enum Verb {
     /// The config.
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Measure the codecs, or the backends.
+    #[command(subcommand)]
+    Bench(BenchVerb),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -154,11 +173,14 @@ pub struct Serve {
 /// `put`
 #[derive(Debug, Args)]
 pub struct Put {
-    /// The file; `-` for standard input.
+    /// The file; `-` for standard input; with -r a folder.
     pub file: PathBuf,
-    /// Where it goes.
+    /// Where it goes; with -r a bucket, and a prefix as a folder's name.
     #[arg(value_name = "BUCKET/KEY")]
     pub object: String,
+    /// All files of the folder.
+    #[arg(short, long)]
+    pub recursive: bool,
     /// k for this object.
     #[arg(long, value_name = "K")]
     pub data_shards: Option<usize>,
@@ -189,6 +211,42 @@ pub enum DepthArg {
     Full,
 }
 
+/// `plan`
+#[derive(Debug, Subcommand)]
+pub enum PlanVerb {
+    /// What a repair would do.
+    Repair(Check),
+}
+
+/// `bench`
+#[derive(Debug, Subcommand)]
+pub enum BenchVerb {
+    /// How fast each codec encodes and decodes on one core of this machine.
+    Codec,
+    /// How fast each backend of the config answers, reads and writes. Its objects lie under bench/ and are deleted again.
+    Backends,
+}
+
+/// `config init`
+#[derive(Debug, Default, Args)]
+pub struct Init {
+    /// A backend of the first config: its address, a name before it where it should have one of its own.
+    #[arg(long = "backend", value_name = "[NAME=]URL")]
+    pub backends: Vec<String>,
+    /// k; chosen from the number of backends when absent.
+    #[arg(long, value_name = "K")]
+    pub data_shards: Option<usize>,
+    /// m; chosen from the number of backends when absent.
+    #[arg(long, value_name = "M")]
+    pub parity_shards: Option<usize>,
+    /// The codec: novelpoly or cauchy.
+    #[arg(long)]
+    pub codec: Option<String>,
+    /// The repository's name.
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
 /// `backend`
 #[derive(Debug, Subcommand)]
 pub enum BackendVerb {
@@ -208,8 +266,8 @@ pub enum CatalogVerb {
 /// `config`
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
-    /// Set up the backends of a config: make folders, write markers.
-    Init,
+    /// Write a first config where there is none, and set up its backends: folders, buckets, markers.
+    Init(Init),
     /// Say everything that is wrong with a config, and prove its backends.
     Check,
     /// Print the merged config, without secrets.

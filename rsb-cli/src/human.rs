@@ -21,12 +21,6 @@ pub fn short_time(rfc3339: &str) -> String {
     }
 }
 
-/// An HTTP date as RFC 3339.
-pub fn from_http_date(text: &str) -> Option<String> {
-    let time = DateTime::parse_from_rfc2822(text).ok()?;
-    Some(time.with_timezone(&Utc).to_rfc3339_opts(SecondsFormat::Millis, true))
-}
-
 /// `1 object`, `2 objects`
 pub fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
@@ -44,7 +38,6 @@ mod tests {
     fn times_and_counts_read_well() {
         assert_eq!(rfc3339(1_606_217_663_123), "2020-11-24T11:34:23.123Z");
         assert_eq!(short_time("2020-11-24T11:34:23.123Z"), "2020-11-24 11:34:23");
-        assert_eq!(from_http_date("Tue, 24 Nov 2020 11:34:23 GMT").unwrap(), "2020-11-24T11:34:23.000Z");
         assert_eq!((count(1, "shard"), count(0, "shard")), ("1 shard".into(), "0 shards".into()));
         assert_eq!(size(1536), "1.5 KiB");
     }

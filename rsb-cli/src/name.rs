@@ -2,7 +2,7 @@
 
 use rsb_core::names::{check_bucket, check_key};
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// An object's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl Name {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::Exit;
+    use crate::failure::USAGE;
 
     #[test]
     fn names_are_taken_apart_and_bad_ones_are_wrong_usage() {
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(Name::any("photos/x").unwrap().target("a").unwrap().key, "x");
         assert_eq!(Name::any("photos/x").unwrap().folder(), "x/");
         for bad in ["photos", "photos/", "photos/a/../b", "ph/x", "/x", ""] {
-            assert_eq!(Name::object(bad).unwrap_err().exit, Exit::Usage, "{bad}");
+            assert_eq!(Name::object(bad).unwrap_err().code(), USAGE, "{bad}");
         }
         assert!(Name::bucket("photos/x").is_err());
     }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rsb_core::{BodyStream, Progress};
+use rsb_core::Progress;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::out::Out;
@@ -27,13 +29,16 @@ impl Bar {
         Self(bar.with_style(style(if len.is_some() { BYTES } else { BYTES_OPEN })))
     }
 
-    /// Some more bytes are expected.
-    pub fn expect(&self, bytes: u64) {
-        self.0.inc_length(bytes);
+    /// Does something that writes to the terminal while the bar is out of its way.
+    pub fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.suspend(work)
     }
 
     /// The stream, counted as it goes by.
-    pub fn count(&self, stream: BodyStream) -> BodyStream {
+    pub fn count<E: 'static>(
+        &self,
+        stream: BoxStream<'static, Result<Bytes, E>>,
+    ) -> BoxStream<'static, Result<Bytes, E>> {
         let bar = self.0.clone();
         stream.inspect_ok(move |bytes| bar.inc(bytes.len() as u64)).boxed()
     }

@@ -6,41 +6,41 @@ import pytest
 
 from harness import (DONE, FAILED, NOT_FOUND, USAGE, assert_unchanged, free_port, rsb, tree)
 
-KEY_1025 = "b/" + "k" * 1025
+KEY_1025 = "box/" + "k" * 1025
 # Arguments (FILE stands for a file that is there), exit codes that may come, words of the sentence.
 CASES = {
     "no verb": ([], {USAGE}, []),
-    "an unknown verb": (["putt", "FILE", "b/k"], {USAGE}, ["putt"]),
+    "an unknown verb": (["putt", "FILE", "box/k"], {USAGE}, ["putt"]),
     "an unknown flag": (["ls", "--al"], {USAGE}, ["--al"]),
     "put without a target": (["put", "FILE"], {USAGE}, []),
-    "put of no file": (["put", "none.txt", "b/k"], {FAILED, NOT_FOUND, USAGE}, ["none.txt"]),
-    "put of a folder": (["put", ".", "b/k"], {FAILED, USAGE}, ["-r"]),
+    "put of no file": (["put", "none.txt", "box/k"], {FAILED, NOT_FOUND, USAGE}, ["none.txt"]),
+    "put of a folder": (["put", ".", "box/k"], {FAILED, USAGE}, ["-r"]),
     "put to no bucket": (["put", "FILE", "none/k"], {NOT_FOUND}, ["none"]),
-    "put to a bucket without a key that climbs": (["put", "FILE", "b/.."], {FAILED, USAGE}, [".."]),
-    "put to a key that climbs": (["put", "FILE", "b/x/../y"], {FAILED, USAGE}, [".."]),
+    "put to a bucket without a key that climbs": (["put", "FILE", "box/.."], {FAILED, USAGE}, [".."]),
+    "put to a key that climbs": (["put", "FILE", "box/x/../y"], {FAILED, USAGE}, [".."]),
     "put to a key of 1,025 bytes": (["put", "FILE", KEY_1025], {FAILED, USAGE}, ["1024"]),
-    "put to a key that is not UTF-8": (["put", "FILE", b"b/\xff\xfe"], {FAILED, USAGE}, []),
-    "put with no data shards": (["put", "FILE", "b/k", "--data-shards", "0"], {FAILED, USAGE}, []),
-    "put with shards that are words": (["put", "FILE", "b/k", "--data-shards", "ten"], {USAGE}, ["ten"]),
-    "put with more shards than backends": (["put", "FILE", "b/k", "--data-shards", "9"], {FAILED, USAGE}, ["11"]),
-    "put with more than 256 shards": (["put", "FILE", "b/k", "--data-shards", "256"], {FAILED, USAGE}, ["256"]),
-    "get of nothing": (["get", "b/none", "OUT"], {NOT_FOUND}, ["none"]),
+    "put to a key that is not UTF-8": (["put", "FILE", b"box/\xff\xfe"], {FAILED, USAGE}, []),
+    "put with no data shards": (["put", "FILE", "box/k", "--data-shards", "0"], {FAILED, USAGE}, []),
+    "put with shards that are words": (["put", "FILE", "box/k", "--data-shards", "ten"], {USAGE}, ["ten"]),
+    "put with more shards than backends": (["put", "FILE", "box/k", "--data-shards", "9"], {FAILED, USAGE}, ["11"]),
+    "put with more than 256 shards": (["put", "FILE", "box/k", "--data-shards", "256"], {FAILED, USAGE}, ["256"]),
+    "get of nothing": (["get", "box/none", "OUT"], {NOT_FOUND}, ["none"]),
     "get from no bucket": (["get", "none/k", "OUT"], {NOT_FOUND}, ["none"]),
-    "get into a folder that is not there": (["get", "b/good", "nowhere/out"], {FAILED, USAGE, NOT_FOUND}, ["nowhere"]),
-    "cat of nothing": (["cat", "b/none"], {NOT_FOUND}, ["none"]),
-    "stat of nothing": (["stat", "b/none"], {NOT_FOUND}, ["none"]),
+    "get into a folder that is not there": (["get", "box/good", "nowhere/out"], {FAILED, USAGE, NOT_FOUND}, ["nowhere"]),
+    "cat of nothing": (["cat", "box/none"], {NOT_FOUND}, ["none"]),
+    "stat of nothing": (["stat", "box/none"], {NOT_FOUND}, ["none"]),
     "stat of no bucket": (["stat", "none/k"], {NOT_FOUND}, ["none"]),
     "ls of no bucket": (["ls", "none"], {NOT_FOUND}, ["none"]),
-    "rm of nothing": (["rm", "b/none"], {NOT_FOUND}, ["none"]),
-    "rm of a bucket's name": (["rm", "b"], {USAGE, FAILED}, []),
-    "cp of nothing": (["cp", "b/none", "b/k"], {NOT_FOUND}, ["none"]),
-    "cp to no bucket": (["cp", "b/good", "none/k"], {NOT_FOUND}, ["none"]),
-    "mv of nothing": (["mv", "b/none", "b/k"], {NOT_FOUND}, ["none"]),
-    "mb of what is there": (["mb", "b"], {FAILED}, ["b"]),
+    "rm of nothing": (["rm", "box/none"], {NOT_FOUND}, ["none"]),
+    "rm of a bucket's name": (["rm", "box"], {USAGE, FAILED}, []),
+    "cp of nothing": (["cp", "box/none", "box/k"], {NOT_FOUND}, ["none"]),
+    "cp to no bucket": (["cp", "box/good", "none/k"], {NOT_FOUND}, ["none"]),
+    "mv of nothing": (["mv", "box/none", "box/k"], {NOT_FOUND}, ["none"]),
+    "mb of what is there": (["mb", "box"], {FAILED}, ["box"]),
     "mb of an impossible name": (["mb", ".."], {FAILED, USAGE}, []),
     "mb of a name with a slash": (["mb", "a/b"], {FAILED, USAGE}, []),
     "rb of nothing": (["rb", "none"], {NOT_FOUND}, ["none"]),
-    "rb of a full bucket": (["rb", "b"], {FAILED}, ["b"]),
+    "rb of a full bucket": (["rb", "box"], {FAILED}, ["box"]),
     "check of unknown depth": (["check", "--depth", "deep"], {USAGE}, ["deep"]),
     "check of no bucket": (["check", "none"], {NOT_FOUND}, ["none"]),
     "drill of no domain": (["drill", "--domain", "provider=none"], {FAILED, USAGE, NOT_FOUND}, ["none"]),
@@ -60,8 +60,8 @@ def prepare(arguments, root):
 def repository(tmp_path_factory):
     from conftest import LocalRepository
     made = LocalRepository(tmp_path_factory.mktemp("cli"))
-    made.rsb("mb", "b", expect=DONE)
-    made.rsb("put", "-", "b/good", stdin=b"good", expect=DONE)
+    made.rsb("mb", "box", expect=DONE)
+    made.rsb("put", "-", "box/good", stdin=b"good", expect=DONE)
     made.before = tree(*made.folders)
     return made
 

@@ -38,7 +38,7 @@ EDITS = {
     "credentials of two kinds": ('name = "a-0"', 'name = "a-0"\ncredentials = { env = "X", profile = "y" }', ["exactly one"]),
     "a cost that is text": ('name = "a-0"', 'name = "a-0"\ncost = { egress_per_gb = "much" }', ["egress_per_gb"]),
     "a table where a text belongs": ('name = "e2e"', "name = { a = 1 }", ["name"]),
-    "a bracket left open": ("[gateway]", "[gateway", ["line"]),
+    "a bracket left open": ("[gateway]", "[gateway", ["bad.toml:", "TOML"]),
     "a key twice": ("data_shards = 4", "data_shards = 4\ndata_shards = 4", ["data_shards"]),
 }
 

@@ -12,6 +12,7 @@ pub mod reader;
 pub mod rules;
 pub mod sections;
 pub mod show;
+pub mod template;
 #[cfg(test)]
 mod tests;
 pub mod units;

@@ -153,7 +153,8 @@ fn domains(config: &Config, problems: &Problems<'_>) {
             if placed && !backend.domain.contains_key(label) {
                 bare = true;
                 let message = format!(
-                    "it has no label {label:?}, so it cannot be known what is lost together with it; write domain = {{ {label} = \"…\" }}"
+                    "backend {:?} has no label {label:?}, so it cannot be known what is lost together with it; write domain = {{ {label} = \"…\" }}",
+                    backend.name
                 );
                 problems.add(&["backend", &index.to_string(), "domain"], message);
             }

@@ -190,8 +190,8 @@ fn cost(r: Reader<'_>) -> Cost {
 fn limits(r: Reader<'_>) -> Limits {
     let out = Limits {
         concurrency: r.count("concurrency", 1, 4096).unwrap_or(32),
-        timeout: r.duration("timeout").unwrap_or(Duration::from_secs(30)),
-        retries: r.count("retries", 0, 20).unwrap_or(3),
+        timeout: r.duration("timeout").unwrap_or(Duration::from_secs(8)),
+        retries: r.count("retries", 0, 20).unwrap_or(2),
     };
     r.finish();
     out

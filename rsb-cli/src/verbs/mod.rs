@@ -1,98 +1,97 @@
-//! The verbs: each opens the repository, does its work, and says how it went in its exit code.
+//! The verbs: each opens a [`Door`], does its work, and says how it went in its exit code.
 
+mod bench;
 mod config;
+mod files;
+mod key_pair;
+mod many;
 mod objects;
 mod serve;
+mod tree;
 mod upkeep;
 
 use clap::CommandFactory;
-use rsb_core::{Engine, Scope};
-use serde::Serialize;
+use rsb_core::Scope;
 
-use crate::assemble;
-use crate::cli::{Check, Cli, DepthArg, Verb};
+use crate::assemble::{self, Access};
+use crate::cli::{Check, Cli, DepthArg, PlanVerb, Verb};
+use crate::door::{Direct, Door};
 use crate::failure::{DONE, Failure};
+use crate::name::Name;
+use crate::out::Out;
+use crate::remote::Client;
 
 /// Runs a verb; gives the exit code.
-pub async fn run(cli: Cli) -> Result<u8, Failure> {
+pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Failure> {
     match &cli.verb {
         Verb::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "rsb", &mut std::io::stdout());
             return Ok(DONE);
         }
-        Verb::Config(verb) => return config::run(&cli, verb).await,
-        Verb::Serve(args) => return serve::run(&cli, args).await,
+        Verb::Config(verb) => return config::run(cli, out, verb).await,
+        Verb::Serve(args) => return serve::run(cli, args).await,
+        Verb::Bench(verb) => return bench::run(cli, out, verb).await,
         _ => {}
     }
-    let config = assemble::load(&cli, None, Vec::new())?;
-    let engine = assemble::open(&config).await?;
-    let result = on_engine(&cli, &engine).await;
-    let closed = engine.close().await;
+    let door: Box<dyn Door> = match &cli.server {
+        Some(url) => Box::new(Client::new(url, |name| std::env::var(name).ok())?),
+        None => {
+            let config = assemble::load(cli, None, Vec::new())?;
+            let access = if only_reads(&cli.verb) { Access::Read } else { Access::Write };
+            Box::new(Direct::new(assemble::open(&config, access).await?))
+        }
+    };
+    let result = on_door(cli, out, door.as_ref()).await;
+    let closed = door.close().await;
     let code = result?;
     closed?;
     Ok(code)
 }
 
-async fn on_engine(cli: &Cli, engine: &Engine) -> Result<u8, Failure> {
+/// Whether a verb can be served beside a process that writes.
+fn only_reads(verb: &Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Get { .. } | Verb::Cat { .. } | Verb::Stat { .. } | Verb::Ls { .. } | Verb::Ledger | Verb::Backend(_)
+    )
+}
+
+async fn on_door(cli: &Cli, out: &Out, door: &dyn Door) -> Result<u8, Failure> {
     match &cli.verb {
-        Verb::Put(args) => objects::put(cli, engine, args).await,
-        Verb::Get { object, file } => objects::get(engine, object, file.as_deref()).await,
-        Verb::Cat { object } => objects::get(engine, object, Some("-".as_ref())).await,
-        Verb::Stat { object } => objects::stat(cli, engine, object).await,
-        Verb::Ls { place } => objects::ls(cli, engine, place.as_deref()).await,
-        Verb::Rm { object } => objects::rm(cli, engine, object).await,
-        Verb::Cp { from, to } => objects::cp(cli, engine, from, to, false).await,
-        Verb::Mv { from, to } => objects::cp(cli, engine, from, to, true).await,
-        Verb::Mb { bucket, keep_all } => objects::mb(engine, bucket, *keep_all).await,
-        Verb::Rb { bucket } => {
-            engine.delete_bucket(bucket).await?;
-            Ok(DONE)
+        Verb::Put(args) if args.recursive => many::put(out, door, args).await,
+        Verb::Put(args) => objects::put(out, door, args).await,
+        Verb::Get { object, file, recursive: true } => many::get(out, door, object, file.as_deref()).await,
+        Verb::Get { object, file, .. } => objects::get(out, door, object, file.as_deref()).await,
+        Verb::Cat { object } => objects::cat(out, door, object).await,
+        Verb::Stat { object } => objects::stat(out, door, object).await,
+        Verb::Ls { place } => objects::ls(out, door, place.as_deref()).await,
+        Verb::Rm { object, recursive: true } => many::rm(out, door, object).await,
+        Verb::Rm { object, .. } => objects::rm(out, door, object).await,
+        Verb::Cp { from, to } => objects::cp(out, door, from, to).await,
+        Verb::Mv { from, to } => objects::mv(out, door, from, to).await,
+        Verb::Mb { bucket, keep_all } => objects::mb(out, door, bucket, *keep_all).await,
+        Verb::Rb { bucket } => objects::rb(out, door, bucket).await,
+        Verb::Check(args) => upkeep::check(out, door, args).await,
+        Verb::Repair { check, dry_run: true } | Verb::Plan(PlanVerb::Repair(check)) => {
+            upkeep::plan_repair(out, door, check).await
         }
-        Verb::Check(args) => upkeep::check(cli, engine, args).await,
-        Verb::Repair { check, dry_run } => upkeep::repair(cli, engine, check, *dry_run).await,
-        Verb::Drill { domain } => upkeep::drill(cli, engine, domain.as_deref()).await,
-        Verb::Backend(_) => upkeep::backends(cli, engine).await,
-        Verb::Catalog(verb) => upkeep::catalog(cli, engine, verb).await,
-        Verb::Sweep { dry_run } => upkeep::sweep(cli, engine, *dry_run).await,
-        Verb::Ledger => upkeep::ledger(cli, engine).await,
-        Verb::Completions { .. } | Verb::Config(_) | Verb::Serve(_) => Ok(DONE),
+        Verb::Repair { check, .. } => upkeep::repair(out, door, check).await,
+        Verb::Drill { domain } => upkeep::drill(out, door, domain.as_deref()).await,
+        Verb::Backend(_) => upkeep::backends(out, door).await,
+        Verb::Catalog(verb) => upkeep::catalog(out, door, verb).await,
+        Verb::Sweep { dry_run } => upkeep::sweep(out, door, *dry_run).await,
+        Verb::Ledger => upkeep::ledger(out, door).await,
+        Verb::Bench(_) | Verb::Completions { .. } | Verb::Config(_) | Verb::Serve(_) => Ok(DONE),
     }
 }
 
-/// Prints a reply: one line of JSON, or text.
-fn say(cli: &Cli, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
-    use std::io::Write;
-    let line = match cli.json {
-        true => serde_json::to_string(value).map_err(|e| Failure::new(crate::failure::FAILED, e.to_string()))?,
-        false => text(),
-    };
-    if line.is_empty() {
-        return Ok(());
-    }
-    match writeln!(std::io::stdout(), "{line}") {
-        // Whoever reads has enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-/// `BUCKET/KEY` apart.
-fn object_name(text: &str) -> Result<(&str, &str), Failure> {
-    match text.split_once('/') {
-        Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => Ok((bucket, key)),
-        _ => Err(Failure::usage(format!("{text:?} names no object; write BUCKET/KEY"))),
-    }
-}
-
-/// `BUCKET[/PREFIX]` as a scope.
-fn scope(place: Option<&str>) -> Scope {
-    match place {
-        None => Scope::default(),
-        Some(place) => {
-            let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
-            Scope { bucket: Some(bucket.to_owned()), prefix: prefix.to_owned(), ..Scope::default() }
-        }
-    }
+/// `BUCKET[/PREFIX]` as a scope; everything when absent.
+fn scope(place: Option<&str>) -> Result<Scope, Failure> {
+    let Some(place) = place else { return Ok(Scope::default()) };
+    let name = Name::any(place)?;
+    let mut scope = Scope { bucket: Some(name.bucket), ..Scope::default() };
+    scope.prefix = name.key;
+    Ok(scope)
 }
 
 fn depth(check: &Check) -> rsb_core::Depth {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use rsb_gateway::{AccessKey, Auth, GatewayConfig, PrototypeMode, Right, Secret, Tls};
 
-use crate::assemble;
+use super::key_pair::KeyPair;
+use crate::assemble::{self, Access};
 use crate::cli::{Cli, Serve};
 use crate::config::load::Flag;
 use crate::config::{self, Config};
@@ -26,7 +27,10 @@ pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
     for warning in gateway.validate().map_err(|e| Failure::new(USAGE, e.to_string()))? {
         tracing::warn!("{warning}");
     }
-    let engine = assemble::open(&config).await?;
+    let engine = assemble::open(&config, Access::Write).await?;
+    // After the repository is opened, so that of two that start at once only the one that has the catalog makes a pair.
+    let pair = wants_pair(&config).then(|| KeyPair::beside(&config)).transpose()?;
+    gateway.keys.extend(pair.as_ref().map(KeyPair::access));
     let status = engine.status().await?;
     let bucket = gateway.prototype_bucket.clone();
     let bound = rsb_gateway::bind(engine.clone(), gateway).await.map_err(|e| Failure::new(FAILED, e.to_string()))?;
@@ -39,6 +43,9 @@ pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
             Some(warning) => println!("note: {warning}"),
             None => println!("note: no loss of one failure domain makes anything unreadable"),
         }
+        if let Some(pair) = pair.filter(|pair| pair.is_new) {
+            println!("{}", pair.announcement());
+        }
         println!(
             "try: curl {insecure}-F filename=hello.txt -F file=@README.md {url}/submit_data   (it goes to bucket {bucket})"
         );
@@ -46,6 +53,12 @@ pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
     bound.run(stop_signal()).await;
     engine.close().await?;
     Ok(DONE)
+}
+
+/// Whether a key pair is made where none is configured: on loopback, which needs none, for clients that want one.
+fn wants_pair(config: &Config) -> bool {
+    let g = &config.gateway;
+    g.keys.is_empty() && g.auth != config::Auth::Off && g.listen.ip().to_canonical().is_loopback()
 }
 
 fn gateway_config(config: &Config) -> Result<GatewayConfig, Failure> {

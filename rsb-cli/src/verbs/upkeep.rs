@@ -1,10 +1,16 @@
-//! `check`, `repair`, `drill`, `backend ls`, `catalog`, `sweep`, `ledger`.
+//! `check`, `repair`, `plan`, `drill`, `backend ls`, `catalog`, `sweep`, `ledger`.
 
-use rsb_core::{CheckReport, CheckRequest, Engine, Progress, SweepRequest};
+use rsb_core::{
+    CheckReport, CheckRequest, ObjectHealth, Progress, RepairPlan, RepairReport, Role, SweepReport, SweepRequest,
+};
 
-use super::{depth, say, scope};
-use crate::cli::{CatalogVerb, Check, Cli};
-use crate::failure::{DONE, Failure, SHORT, UNREADABLE};
+use super::{depth, scope};
+use crate::cli::{CatalogVerb, Check};
+use crate::door::Door;
+use crate::failure::{DONE, FAILED, Failure, SHORT, UNREADABLE};
+use crate::human::{count, size};
+use crate::out::Out;
+use crate::progress::Watch;
 
 fn code_of(report: &CheckReport) -> u8 {
     match (report.unreadable, report.degraded) {
@@ -14,144 +20,223 @@ fn code_of(report: &CheckReport) -> u8 {
     }
 }
 
-pub async fn check(cli: &Cli, engine: &Engine, args: &Check) -> Result<u8, Failure> {
-    let request = CheckRequest { scope: scope(args.place.as_deref()), depth: depth(args) };
-    let report = engine.check(&request, &Progress::default()).await?;
-    say(cli, &report, || text_of(&report))?;
+pub async fn check(out: &Out, door: &dyn Door, args: &Check) -> Result<u8, Failure> {
+    let request = CheckRequest { scope: scope(args.place.as_deref())?, depth: depth(args) };
+    let progress = Progress::new();
+    let watch = Watch::start(out, "checking", progress.clone());
+    let report = door.check(&request, &progress).await;
+    drop(watch);
+    let report = report?;
+    out.say(&report, || check_text(&report))?;
     Ok(code_of(&report))
 }
 
-fn text_of(report: &CheckReport) -> String {
-    let mut out = format!(
-        "{} objects: {} fully redundant, {} readable with redundancy short, {} unreadable",
-        report.objects, report.whole, report.degraded, report.unreadable
+fn check_text(report: &CheckReport) -> String {
+    let mut text = format!(
+        "{}: {} fully redundant, {} readable with redundancy short, {} unreadable",
+        count(report.objects, "object"),
+        report.whole,
+        report.degraded,
+        report.unreadable
     );
+    if !report.unreachable.is_empty() {
+        text += &format!("\nnot reached: {}", report.unreachable.join(", "));
+    }
     for health in &report.damaged {
-        out += &format!("\n{}/{}: margin {} of {}", health.bucket, health.key, health.margin, health.full_margin);
+        text += &format!("\n{}/{}: margin {} of {}", health.bucket, health.key, health.margin, health.full_margin);
         for f in &health.findings {
             let what = f.segment.map_or("manifest copy".to_owned(), |s| format!("segment {s}, shard"));
-            out += &format!("\n  {}: {what} {}: {}", f.backend, f.index, f.detail);
+            text += &format!("\n  {}: {what} {}: {}", f.backend, f.index, f.detail);
         }
     }
-    out
+    text
 }
 
-pub async fn repair(cli: &Cli, engine: &Engine, args: &Check, dry_run: bool) -> Result<u8, Failure> {
-    let scope = scope(args.place.as_deref());
-    let plan = engine.plan_repair(&scope, depth(args), &Progress::default()).await?;
-    if dry_run {
-        say(cli, &plan, || {
-            format!(
-                "{} things to rebuild: {} bytes to read in {} requests, {} bytes to write in {} requests, price {:.4}; {} objects cannot be made whole now",
-                plan.items.len(),
-                plan.read_bytes,
-                plan.read_requests,
-                plan.write_bytes,
-                plan.write_requests,
-                plan.price,
-                plan.unrepairable.len()
-            )
-        })?;
-        return Ok(if plan.items.is_empty() && plan.unrepairable.is_empty() { DONE } else { SHORT });
-    }
-    let report = engine.repair(&plan, &Progress::default()).await?;
-    say(cli, &report, || {
-        let mut out = format!(
-            "{} shards and {} manifest copies rebuilt and read back",
-            report.shards_rebuilt, report.copies_rebuilt
-        );
-        for failed in &report.failed {
-            out += &format!("\nfailed: {failed}");
-        }
-        for health in &report.unrepairable {
-            out += &format!("\n{}/{} is not whole: margin {}", health.bucket, health.key, health.margin);
-        }
-        out
-    })?;
-    Ok(match report.unrepairable.iter().any(|h| !h.is_readable()) {
+pub async fn plan_repair(out: &Out, door: &dyn Door, args: &Check) -> Result<u8, Failure> {
+    let progress = Progress::new();
+    let watch = Watch::start(out, "planning", progress.clone());
+    let plan = door.plan_repair(&scope(args.place.as_deref())?, depth(args), &progress).await;
+    drop(watch);
+    let plan = plan?;
+    out.say(&plan, || plan_text(&plan))?;
+    Ok(match lost(&plan.unrepairable) {
+        true => UNREADABLE,
+        false if plan.items.is_empty() && plan.unrepairable.is_empty() => DONE,
+        false => SHORT,
+    })
+}
+
+fn plan_text(plan: &RepairPlan) -> String {
+    let mut text = format!(
+        "{} to rebuild: {} to read in {}, {} to write in {}, price {:.4}; {} cannot be made whole now",
+        count(plan.items.len() as u64, "thing"),
+        size(plan.read_bytes),
+        count(plan.read_requests, "request"),
+        size(plan.write_bytes),
+        count(plan.write_requests, "request"),
+        plan.price,
+        count(plan.unrepairable.len() as u64, "object"),
+    );
+    plan.unrepairable.iter().for_each(|health| text += &not_whole(health));
+    text
+}
+
+fn not_whole(health: &ObjectHealth) -> String {
+    format!("\n{}/{} is not whole: margin {}", health.bucket, health.key, health.margin)
+}
+
+/// Whether one of these cannot even be read.
+fn lost(unrepairable: &[ObjectHealth]) -> bool {
+    unrepairable.iter().any(|health| !health.is_readable())
+}
+
+pub async fn repair(out: &Out, door: &dyn Door, args: &Check) -> Result<u8, Failure> {
+    let progress = Progress::new();
+    let watch = Watch::start(out, "repairing", progress.clone());
+    let report = door.repair(&scope(args.place.as_deref())?, depth(args), &progress).await;
+    drop(watch);
+    let report = report?;
+    out.say(&report, || repair_text(&report))?;
+    Ok(match lost(&report.unrepairable) {
         true => UNREADABLE,
         false if report.failed.is_empty() && report.unrepairable.is_empty() => DONE,
         false => SHORT,
     })
 }
 
-pub async fn drill(cli: &Cli, engine: &Engine, domain: Option<&str>) -> Result<u8, Failure> {
-    let report = engine.drill(domain, &Progress::default()).await?;
+fn repair_text(report: &RepairReport) -> String {
+    let mut text = format!(
+        "{} and {} rebuilt and read back",
+        count(report.shards_rebuilt, "shard"),
+        match report.copies_rebuilt {
+            1 => "1 manifest copy".to_owned(),
+            copies => format!("{copies} manifest copies"),
+        }
+    );
+    report.failed.iter().for_each(|failed| text += &format!("\nfailed: {failed}"));
+    report.unrepairable.iter().for_each(|health| text += &not_whole(health));
+    text
+}
+
+pub async fn drill(out: &Out, door: &dyn Door, domain: Option<&str>) -> Result<u8, Failure> {
+    let progress = Progress::new();
+    let watch = Watch::start(out, "drilling", progress.clone());
+    let report = door.drill(domain, &progress).await;
+    drop(watch);
     let mut code = DONE;
-    for domain in &report.domains {
+    for domain in &report?.domains {
         if !domain.unreadable.is_empty() {
             code = UNREADABLE;
         }
-        say(cli, domain, || {
-            format!("without {}: {} objects decode, {} do not", domain.domain, domain.readable, domain.unreadable.len())
+        out.say(domain, || {
+            let decode = count(domain.readable, "object");
+            format!("without {}: {decode} can be read, {} cannot", domain.domain, domain.unreadable.len())
         })?;
     }
     Ok(code)
 }
 
-pub async fn backends(cli: &Cli, engine: &Engine) -> Result<u8, Failure> {
-    let status = engine.status().await?;
+pub async fn backends(out: &Out, door: &dyn Door) -> Result<u8, Failure> {
+    let status = door.status().await?;
     for backend in &status.backends {
-        say(cli, backend, || {
+        out.say(backend, || {
             let how =
                 backend.error.clone().unwrap_or_else(|| if backend.reachable { "good".into() } else { "away".into() });
-            format!("{:<20} {how}", backend.name)
+            let labels: Vec<String> = backend.domain.iter().map(|(label, value)| format!("{label}={value}")).collect();
+            format!("{:<20}  {:<9}  {:<24}  {how}", backend.name, role_word(backend.role), labels.join(","))
         })?;
     }
     Ok(if status.backends.iter().all(|b| b.reachable) { DONE } else { SHORT })
 }
 
-pub async fn catalog(cli: &Cli, engine: &Engine, verb: &CatalogVerb) -> Result<u8, Failure> {
+fn role_word(role: Role) -> &'static str {
+    match role {
+        Role::Active => "active",
+        Role::Draining => "draining",
+        Role::ReadOnly => "read-only",
+        Role::Spare => "spare",
+    }
+}
+
+pub async fn catalog(out: &Out, door: &dyn Door, verb: &CatalogVerb) -> Result<u8, Failure> {
+    let progress = Progress::new();
     match verb {
         CatalogVerb::Rebuild => {
-            let report = engine.rebuild_catalog(&Progress::default()).await?;
-            say(cli, &report, || {
+            let watch = Watch::start(out, "rebuilding", progress.clone());
+            let report = door.rebuild_catalog(&progress).await;
+            drop(watch);
+            let report = report?;
+            out.say(&report, || {
                 format!(
-                    "{} records read, {} versions in {} buckets, {} adopted, {} garbage",
-                    report.records, report.versions, report.buckets, report.adopted, report.garbage
+                    "{} read, {} in {}, {} adopted, {} garbage",
+                    count(report.records, "record"),
+                    count(report.versions, "version"),
+                    count(report.buckets, "bucket"),
+                    report.adopted,
+                    report.garbage
                 )
             })?;
             Ok(if report.certain && report.unreachable.is_empty() { DONE } else { SHORT })
         }
         CatalogVerb::Verify => {
-            let report = engine.verify_catalog(&Progress::default()).await?;
-            say(cli, &report, || {
-                let mut out =
-                    format!("{} versions compared, {} differences", report.versions, report.differences.len());
-                report.differences.iter().for_each(|d| out += &format!("\n{d}"));
-                out
+            let watch = Watch::start(out, "comparing", progress.clone());
+            let report = door.verify_catalog(&progress).await;
+            drop(watch);
+            let report = report?;
+            out.say(&report, || {
+                let differences = count(report.differences.len() as u64, "difference");
+                let mut text = format!("{} compared, {differences}", count(report.versions, "version"));
+                report.differences.iter().for_each(|d| text += &format!("\n{d}"));
+                text
             })?;
-            Ok(if report.differences.is_empty() { DONE } else { crate::failure::FAILED })
+            Ok(match (report.differences.is_empty(), report.unreachable.is_empty()) {
+                (false, _) => FAILED,
+                (true, false) => SHORT,
+                (true, true) => DONE,
+            })
         }
     }
 }
 
-pub async fn sweep(cli: &Cli, engine: &Engine, dry_run: bool) -> Result<u8, Failure> {
-    let report = engine.sweep(SweepRequest { dry_run }, &Progress::default()).await?;
-    say(cli, &report, || {
-        if !report.unreachable.is_empty() {
-            return format!("nothing was removed: {} cannot be reached", report.unreachable.join(", "));
-        }
-        format!(
-            "{} shards, {} manifest files and {} tombstones removed, {} bytes",
-            report.shards_removed, report.batches_removed, report.tombstones_dropped, report.bytes_removed
-        )
-    })?;
+pub async fn sweep(out: &Out, door: &dyn Door, dry_run: bool) -> Result<u8, Failure> {
+    let progress = Progress::new();
+    let watch = Watch::start(out, "sweeping", progress.clone());
+    let report = door.sweep(SweepRequest { dry_run }, &progress).await;
+    drop(watch);
+    let report = report?;
+    out.say(&report, || sweep_text(&report, dry_run))?;
     Ok(if report.unreachable.is_empty() { DONE } else { SHORT })
 }
 
-pub async fn ledger(cli: &Cli, engine: &Engine) -> Result<u8, Failure> {
+fn sweep_text(report: &SweepReport, dry_run: bool) -> String {
+    if !report.unreachable.is_empty() {
+        return format!("nothing was removed: {} cannot be reached", report.unreachable.join(", "));
+    }
+    format!(
+        "{}, {} and {} {}, {}; {} of garbage younger than the grace time",
+        count(report.shards_removed, "shard"),
+        count(report.batches_removed, "manifest file"),
+        count(report.tombstones_dropped, "tombstone"),
+        if dry_run { "would be removed" } else { "removed" },
+        size(report.bytes_removed),
+        count(report.too_young, "file"),
+    )
+}
+
+pub async fn ledger(out: &Out, door: &dyn Door) -> Result<u8, Failure> {
     let mut after = None;
     let mut code = DONE;
     loop {
-        let page = engine.ledger(after.as_ref(), 1000).await?;
-        let Some(last) = page.last() else { return Ok(code) };
-        after = Some(last.item.clone());
-        code = SHORT;
-        for line in &page {
-            say(cli, line, || {
+        let page = door.ledger(after).await?;
+        for line in &page.items {
+            code = SHORT;
+            out.say(line, || {
                 format!("{}/{} on {}: {:?} ({:?})", line.bucket, line.key, line.backend, line.reason, line.item)
             })?;
+        }
+        after = page.next;
+        if after.is_none() || out.is_closed() {
+            return Ok(code);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `/v1/b/BUCKET/o`: the objects of a bucket.
 
+use std::collections::BTreeMap;
+
 use http::{Method, StatusCode};
 use rsb_core::ListedObject;
 use rsb_core::catalog::ListQuery;
@@ -35,7 +37,11 @@ struct Listed {
     etag: String,
     version: String,
     modified: String,
+    data_shards: Option<u16>,
+    parity_shards: Option<u16>,
+    codec: Option<String>,
     content_type: Option<String>,
+    metadata: BTreeMap<String, String>,
     is_latest: bool,
     delete_marker: bool,
 }
@@ -43,12 +49,17 @@ struct Listed {
 impl From<ListedObject> for Listed {
     fn from(listed: ListedObject) -> Self {
         let info = &listed.info;
+        let scheme = info.scheme();
         Self {
             key: info.manifest.key.clone(),
             size: info.size(),
             etag: info.etag(),
             version: info.version().to_string(),
             modified: rfc3339(info.modified_ms()),
+            data_shards: scheme.map(|s| s.data_shards),
+            parity_shards: scheme.map(|s| s.parity_shards),
+            codec: scheme.map(|s| s.codec_id().to_string()),
+            metadata: info.manifest.metadata.clone(),
             content_type: info.content_type().map(str::to_owned),
             is_latest: listed.is_latest,
             delete_marker: info.manifest.delete_marker,

@@ -1,5 +1,7 @@
 //! `/v1/b/BUCKET/o/KEY`: an object.
 
+use std::collections::BTreeMap;
+
 use http::header::HeaderName;
 use http::{Method, StatusCode};
 use rsb_core::id::VersionId;
@@ -32,6 +34,9 @@ pub(crate) struct ObjectView {
     modified: String,
     data_shards: Option<u16>,
     parity_shards: Option<u16>,
+    codec: Option<String>,
+    content_type: Option<String>,
+    metadata: BTreeMap<String, String>,
     /// Shards and manifest copies that could not be written and stand in the ledger.
     short: usize,
 }
@@ -48,6 +53,9 @@ impl ObjectView {
             modified: rfc3339(info.modified_ms()),
             data_shards: scheme.map(|s| s.data_shards),
             parity_shards: scheme.map(|s| s.parity_shards),
+            codec: scheme.map(|s| s.codec_id().to_string()),
+            content_type: info.content_type().map(str::to_owned),
+            metadata: info.manifest.metadata.clone(),
             short: info.short,
         }
     }
