@@ -222,8 +222,7 @@ pub(crate) async fn load_batch(core: &Core, id: BatchId, backends: &[String]) ->
         (name, read)
     });
     let copies: Vec<_> = copies.buffered(16).collect().await;
-    let mut out =
-        Loaded { id, len_bytes: 0, holders: Vec::new(), unreachable: Vec::new(), records: BTreeMap::new() };
+    let mut out = Loaded { id, len_bytes: 0, holders: Vec::new(), unreachable: Vec::new(), records: BTreeMap::new() };
     for (name, read) in copies {
         let bytes = match read {
             Ok(bytes) => bytes,
