@@ -24,6 +24,8 @@ pub struct Refusals {
     pub deletes: Option<&'static str>,
     /// Listings.
     pub lists: bool,
+    /// Reads (and looks at the size) below this prefix.
+    pub gets: Option<&'static str>,
 }
 
 /// Counts the changes of all gates of a world. When it has burnt down, the process is dead: nothing has an effect any more.
@@ -111,7 +113,7 @@ impl ObjectStore for Gate {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.check(|_| false)?;
+        self.check(|r| below(r.gets, path))?;
         self.inner.get_opts(path, options).await
     }
 

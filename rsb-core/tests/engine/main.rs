@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod basics;
+mod crash;
 mod gate;
 mod quorum;
+mod rebuild;
 mod support;
+mod sweeping;
