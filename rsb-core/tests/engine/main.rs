@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod basics;
+mod compose;
 mod crash;
+mod fixtures;
 mod gate;
 mod quorum;
 mod rebuild;
