@@ -314,6 +314,7 @@ impl Engine {
         version: Option<VersionId>,
         precondition: Precondition,
     ) -> Result<Deleted> {
+        self.core.check_writable()?;
         names::check_key(key)?;
         let settings = self.bucket(bucket).await?.settings;
         let entry = self.core.catalog.entry(bucket, key, version).await?;

@@ -1,7 +1,7 @@
 //! Sweep: removes what no manifest names, once it is older than the grace time, and drops tombstones when every copy of
 //! what they killed is known to be gone. While any backend cannot be reached, nothing is deleted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use object_store::path::Path;
@@ -10,10 +10,10 @@ use crate::api::{Progress, SweepReport, SweepRequest};
 use crate::catalog::{Holder, HolderState};
 use crate::core::{Core, delete_files};
 use crate::error::Result;
-use crate::format::manifest::Body;
+use crate::format::manifest::{Body, Record};
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
-use crate::recover::{catch_up, list_all};
+use crate::recover::{catch_up, list_all, load_batch};
 use crate::watch;
 use crate::write::cleanup::remove_batch;
 use crate::write::commit::Committer;
@@ -35,12 +35,15 @@ pub(crate) async fn sweep(
         report.unreachable = caught_up.unreachable;
         return Ok(report);
     }
-    let sweep = Sweep { core, dry_run: request.dry_run, horizon_ms: horizon(core) };
+    let mut sweep = Sweep { core, dry_run: request.dry_run, horizon_ms: horizon(core), spared: BTreeSet::new() };
+    let certain = sweep.batches(&mut report).await?;
+    if !report.unreachable.is_empty() {
+        return Ok(report);
+    }
     sweep.shards(&mut report).await?;
     if !report.unreachable.is_empty() {
         return Ok(report);
     }
-    let certain = sweep.batches(&mut report).await?;
     if certain && report.unreachable.is_empty() && !request.dry_run {
         sweep.tombstones(&mut report).await?;
     }
@@ -61,6 +64,8 @@ struct Sweep<'a> {
     core: &'a Arc<Core>,
     dry_run: bool,
     horizon_ms: u64,
+    /// What records name that are nobody's, and too young to be garbage: they may be adopted yet.
+    spared: BTreeSet<DataId>,
 }
 
 impl Sweep<'_> {
@@ -95,6 +100,8 @@ impl Sweep<'_> {
                 }
             }
         }
+        let free = self.free(garbage.iter().map(|(id, ..)| *id).filter(|id| !named.contains_key(id)).collect()).await?;
+        garbage.retain(|(id, ..)| named.contains_key(id) || free.contains(id));
         report.shards_removed = garbage.len() as u64;
         report.bytes_removed += garbage.iter().map(|(.., size)| size).sum::<u64>();
         if !self.dry_run {
@@ -103,6 +110,17 @@ impl Sweep<'_> {
             report.shards_removed -= left.len() as u64;
         }
         Ok(())
+    }
+
+    /// Which of the data ids nobody reads, and nothing names: a copy may have been made of what was being deleted.
+    async fn free(&self, ids: BTreeSet<DataId>) -> Result<BTreeSet<DataId>> {
+        let leases = &self.core.leases;
+        let free: Vec<DataId> =
+            ids.into_iter().filter(|id| !self.spared.contains(id) && leases.try_delete(id.0)).collect();
+        let unnamed: BTreeSet<DataId> = self.core.catalog.unreferenced(&free).await?.into_iter().collect();
+        let kept: Vec<_> = free.iter().filter(|id| self.dry_run || !unnamed.contains(id)).map(|id| id.0).collect();
+        leases.unmark(&kept);
+        Ok(unnamed)
     }
 
     /// For every data id that a live version points at, the backend of each shard.
@@ -123,7 +141,7 @@ impl Sweep<'_> {
     }
 
     /// Unknown manifest files. Whether every file is known (or gone), so that nothing hidden could be killed by a tombstone.
-    async fn batches(&self, report: &mut SweepReport) -> Result<bool> {
+    async fn batches(&mut self, report: &mut SweepReport) -> Result<bool> {
         let core = self.core;
         let listed =
             list_all(core, paths::manifests(), None, |meta| Some((paths::parse_batch(&meta.location), meta.size)))
@@ -159,6 +177,8 @@ impl Sweep<'_> {
                 None if id.unix_ms() >= self.horizon_ms => {
                     report.too_young += holders.len() as u64;
                     certain = false;
+                    let holders: Vec<String> = holders.into_iter().map(|(name, _)| name).collect();
+                    report.unreachable.extend(self.spare(id, &holders).await);
                 }
                 None => {
                     report.batches_removed += 1;
@@ -171,6 +191,17 @@ impl Sweep<'_> {
             }
         }
         Ok(certain)
+    }
+
+    /// Spares what a batch names. Gives the backends that did not answer.
+    async fn spare(&mut self, id: BatchId, holders: &[String]) -> Vec<String> {
+        let loaded = load_batch(self.core, id, holders).await;
+        for record in loaded.records.values() {
+            if let Record::Version(manifest) = &record.record {
+                self.spared.extend(manifest.data_ids());
+            }
+        }
+        loaded.unreachable
     }
 
     async fn tombstones(&self, report: &mut SweepReport) -> Result<()> {
