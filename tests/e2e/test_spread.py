@@ -92,8 +92,7 @@ def test_init_made_buckets_containers_and_markers(world):
 
 def test_config_check_proves_every_backend(world):
     done = world.direct("config", "check", expect=DONE)
-    for name in ("disk-a-0", "disk-b-2", "s3-1", "s3-3", "gcs-2", "az-1"):
-        assert name in done.text + done.err, f"{name} is not named: {done}"
+    assert "10+3" in done.text and "13 backends, each reached and with its marker" in done.text
 
 
 @pytest.mark.parametrize("door", DOORS)
