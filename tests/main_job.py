@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 RSB = TARGET / "debug" / "rsb"
 SIZES = [0, 1, 808, (128 << 10) - 1, 128 << 10, (128 << 10) + 1, 5 << 20, 80_000_000]
+# The gateway is on this machine: a proxy that the environment names must not see its requests.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 failures = []
 
 
@@ -52,7 +54,7 @@ class Gateway:
     def ask(self, method, path, body=None, headers=None):
         request = urllib.request.Request(self.url + path, data=body, method=method, headers=headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=120) as reply:
+            with DIRECT.open(request, timeout=120) as reply:
                 return reply.status, reply.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()

@@ -181,6 +181,23 @@ pub struct Scope {
     /// Only keys that begin with it.
     #[serde(default)]
     pub prefix: String,
+    /// Only this key, whole. It needs a bucket; an object that does not exist is `NotFound`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl Scope {
+    /// One object.
+    pub fn object(bucket: impl Into<String>, key: impl Into<String>) -> Self {
+        Self { bucket: Some(bucket.into()), prefix: String::new(), key: Some(key.into()) }
+    }
+
+    /// Whether it is about this object.
+    pub fn has(&self, bucket: &str, key: &str) -> bool {
+        self.bucket.as_ref().is_none_or(|b| b == bucket)
+            && key.starts_with(&self.prefix)
+            && self.key.as_ref().is_none_or(|k| k == key)
+    }
 }
 
 /// What a check looks at.

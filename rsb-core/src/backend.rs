@@ -115,6 +115,9 @@ impl Backend {
     pub(crate) fn admit(&self) {
         self.0.admitted.store(true, Ordering::Release);
     }
+    pub(crate) fn expel(&self) {
+        self.0.admitted.store(false, Ordering::Release);
+    }
     /// Whether new shards may be written to it.
     pub fn is_writable(&self) -> bool {
         matches!(self.0.role, Role::Active | Role::Spare)

@@ -8,6 +8,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStoreExt, PutPayload};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::Backend;
@@ -42,6 +43,10 @@ pub(crate) struct Core {
     /// Data ids whose bytes are arriving: no sweep touches them, however old they get.
     arriving: Mutex<BTreeSet<DataId>>,
     read_only: Mutex<Option<String>>,
+    /// Why the history is not sure, so that writes could contradict it.
+    uncertain: Mutex<Option<String>>,
+    /// Ends the work that goes on for as long as the repository is open.
+    pub closing: CancellationToken,
 }
 
 impl std::fmt::Debug for Core {
@@ -77,6 +82,8 @@ impl Core {
             read_memory: MemoryPool::new(memory / 4),
             arriving: Mutex::default(),
             read_only: Mutex::new(config.read_only.then(|| "it was opened read-only".to_owned())),
+            uncertain: Mutex::default(),
+            closing: CancellationToken::new(),
             config,
         }
     }
@@ -111,6 +118,20 @@ impl Core {
 
     /// Why writes are refused.
     pub fn read_only_reason(&self) -> Option<String> {
+        lock(&self.read_only).clone().or_else(|| lock(&self.uncertain).clone())
+    }
+
+    /// Whether the history is not sure.
+    pub fn is_uncertain(&self) -> bool {
+        lock(&self.uncertain).is_some()
+    }
+
+    pub fn set_uncertain(&self, reason: Option<String>) {
+        *lock(&self.uncertain) = reason;
+    }
+
+    /// Why it was closed to writes, apart from an uncertain history.
+    pub fn closed_reason(&self) -> Option<String> {
         lock(&self.read_only).clone()
     }
 

@@ -16,7 +16,7 @@ use crate::id::{BatchId, RepositoryId, VersionId};
 use crate::placement::{self, Spread};
 use crate::scheme::Scheme;
 use crate::write::commit::{Committer, Done, MakeRecord, Pending};
-use crate::{check, drill, names, read, recover, repair, sweep, write};
+use crate::{check, drill, names, read, recover, repair, sweep, watch, write};
 
 /// How a repository is run. Everything but the scheme may change from one opening to the next.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct EngineConfig {
     pub straggler_limit: Duration,
     /// A read that has not answered for this long starts a parity read.
     pub hedge_after: Duration,
+    /// A backend that is away is asked for its marker this often, and one that failed is asked whether it still has it.
+    pub watch_every: Duration,
     /// How entity tags are made.
     pub etag: EtagMode,
     /// Serve reads only.
@@ -63,6 +65,7 @@ impl EngineConfig {
             grace: Duration::from_secs(24 * 3600),
             straggler_limit: Duration::from_secs(2),
             hedge_after: Duration::from_millis(500),
+            watch_every: Duration::from_secs(10),
             etag: EtagMode::Md5,
             read_only: false,
             accept_uncertain_history: false,
@@ -122,6 +125,7 @@ impl Engine {
         if let Some(id) = core.catalog.greatest_version().await? {
             core.env.observe_id(id.0);
         }
+        watch::start(&core);
         Ok(Self { committer: Committer::start(core.clone()), core, domain_warning })
     }
 
@@ -166,6 +170,7 @@ impl Engine {
         let core = &self.core;
         let was_read_only = core.config.read_only;
         core.set_read_only(Some("it is being closed".into()));
+        core.closing.cancel();
         self.committer.close().await;
         core.tasks.close();
         core.tasks.wait().await;
@@ -190,6 +195,9 @@ impl Engine {
                 "bucket {name:?} keeps versions, which cannot be undone, only suspended"
             ))
             .object(name));
+        }
+        if old.settings == settings {
+            return Ok(old);
         }
         self.write_bucket(name, BucketRule::Exists, old.created_ms, settings, false).await
     }
@@ -306,6 +314,7 @@ impl Engine {
         version: Option<VersionId>,
         precondition: Precondition,
     ) -> Result<Deleted> {
+        self.core.check_writable()?;
         names::check_key(key)?;
         let settings = self.bucket(bucket).await?.settings;
         let entry = self.core.catalog.entry(bucket, key, version).await?;
@@ -470,7 +479,7 @@ impl Engine {
 
     /// Removes garbage older than the grace time.
     pub async fn sweep(&self, request: SweepRequest, progress: &Progress) -> Result<SweepReport> {
-        sweep::sweep(&self.core, request, progress).await
+        sweep::sweep(&self.core, &self.committer, request, progress).await
     }
 
     /// Empties the catalog and rebuilds it from the backends alone.

@@ -21,6 +21,21 @@ struct State {
     order: VecDeque<Uuid>,
 }
 
+impl State {
+    fn mark(&mut self, ids: &[Uuid]) {
+        for id in ids {
+            if self.deleting.insert(*id) {
+                self.order.push_back(*id);
+            }
+        }
+        while self.order.len() > REMEMBERED {
+            if let Some(old) = self.order.pop_front() {
+                self.deleting.remove(&old);
+            }
+        }
+    }
+}
+
 /// Who reads what. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Leases(Arc<(Mutex<State>, Notify)>);
@@ -55,21 +70,22 @@ impl Leases {
             {
                 let mut state = lock(&self.0.0);
                 if !ids.iter().any(|id| state.held.contains_key(id)) {
-                    for id in ids {
-                        if state.deleting.insert(*id) {
-                            state.order.push_back(*id);
-                        }
-                    }
-                    while state.order.len() > REMEMBERED {
-                        if let Some(old) = state.order.pop_front() {
-                            state.deleting.remove(&old);
-                        }
-                    }
+                    state.mark(ids);
                     return;
                 }
             }
             released.await;
         }
+    }
+
+    /// Marks an id without waiting: false when somebody has a lease on it.
+    pub fn try_delete(&self, id: Uuid) -> bool {
+        let mut state = lock(&self.0.0);
+        let free = !state.held.contains_key(&id);
+        if free {
+            state.mark(&[id]);
+        }
+        free
     }
 
     /// Takes the marks back: the ids turned out to be in use.
@@ -111,10 +127,13 @@ mod tests {
         let deletion = tokio::spawn(async move { other.begin_delete(&[id]).await });
         tokio::task::yield_now().await;
         assert!(!deletion.is_finished());
+        assert!(!leases.try_delete(id));
         drop(lease);
         deletion.await.unwrap();
         assert!(leases.take([id]).is_none());
         leases.unmark(&[id]);
         assert!(leases.take([id]).is_some());
+        assert!(leases.try_delete(id));
+        assert!(leases.take([id]).is_none());
     }
 }

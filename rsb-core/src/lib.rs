@@ -27,6 +27,7 @@ pub mod stripe;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod watch;
 mod write;
 
 pub use api::*;

@@ -54,7 +54,7 @@ pub(crate) async fn read_markers(backends: &[Backend]) -> Vec<Result<Option<Mark
         .await
 }
 
-fn wrong_marker(backend: &Backend, found: &Marker, id: RepositoryId) -> Option<Error> {
+pub(crate) fn wrong_marker(backend: &Backend, found: &Marker, id: RepositoryId) -> Option<Error> {
     let sentence = if found.repository_id != id {
         format!(
             "backend {:?} belongs to repository {:?} ({}), not to this one ({id}); nothing was written; point it at another bucket or folder",
@@ -140,7 +140,10 @@ pub(crate) async fn admit(config: &EngineConfig, backends: &[Backend]) -> Result
                     "has no marker, so it is not used: it is empty, or not this repository's; `rsb config init` writes one"
                 );
             }
-            Err(fault) => tracing::error!(backend = backend.name(), "is not used: {}", fault.detail),
+            Err(fault) => {
+                backend.health().failed(&fault.detail);
+                tracing::error!(backend = backend.name(), "is not used until it shows its marker: {}", fault.detail);
+            }
         }
     }
     Ok((id, margin))
@@ -197,6 +200,8 @@ pub(crate) struct Loaded {
     pub len_bytes: u64,
     /// Copies that verify.
     pub holders: Vec<Holder>,
+    /// Backends that list a copy, and did not answer when it was read: nothing can be said of those.
+    pub unreachable: Vec<String>,
     /// By offset: the record, its body, and the inline blocks by copy.
     pub records: BTreeMap<u32, LoadedRecord>,
 }
@@ -213,13 +218,22 @@ pub(crate) async fn load_batch(core: &Core, id: BatchId, backends: &[String]) ->
     let path = paths::batch(id);
     let path = &path;
     let copies = stream::iter(backends.to_vec()).map(|name| async move {
-        let backend = core.admitted(&name)?;
-        let bytes = get_all(backend, path, MAX_RECORD_LEN).await.ok()?;
-        Some((name, bytes))
+        let read = match core.admitted(&name) {
+            Some(backend) => get_all(backend, path, MAX_RECORD_LEN).await,
+            None => Err(Fault::unreachable("it is not admitted")),
+        };
+        (name, read)
     });
-    let copies: Vec<_> = copies.buffered(16).filter_map(|c| async move { c }).collect().await;
-    let mut out = Loaded { id, len_bytes: 0, holders: Vec::new(), records: BTreeMap::new() };
-    for (name, bytes) in copies {
+    let copies: Vec<_> = copies.buffered(16).collect().await;
+    let mut out = Loaded { id, len_bytes: 0, holders: Vec::new(), unreachable: Vec::new(), records: BTreeMap::new() };
+    for (name, read) in copies {
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(fault) => {
+                out.unreachable.extend((fault.kind == FaultKind::Unreachable).then_some(name));
+                continue;
+            }
+        };
         let Ok((header, records)) = read_copy(&core.checksums, core.repository, id, &bytes) else { continue };
         if records.iter().any(|r| !matches!(r, Ok(r) if r.inline.is_ok())) {
             tracing::warn!(backend = name, batch = %id, "a manifest copy does not verify");
@@ -255,6 +269,16 @@ impl Loaded {
         schemes.max_by_key(|(k, m)| (k + m, *m)).unwrap_or((default.k(), default.m()))
     }
 
+    /// The fewest copies that may have acknowledged it, under whatever ack margin it was written. A tombstone or a bucket
+    /// does not say for which scheme it was written, so of those only the repository's margin is known.
+    fn least_quorum(&self, core: &Core) -> usize {
+        let schemes = self.records.values().filter_map(|r| match &r.record {
+            Record::Version(manifest) => manifest.scheme(),
+            _ => None,
+        });
+        schemes.map(|s| s.k().max(s.m() + 1)).max().unwrap_or_default().max(core.record_margin + 1)
+    }
+
     /// The whole batch, inline shards rebuilt: any copy can be made from it.
     pub async fn image(&self, core: &Core) -> Result<BatchImage> {
         let mut records = Vec::new();
@@ -270,7 +294,8 @@ impl Loaded {
         Ok(image)
     }
 
-    fn inline_of(&self, core: &Core, loaded: &LoadedRecord) -> Result<InlineShards> {
+    /// The inline shards of one of its records, the missing ones rebuilt; none where it has none.
+    pub fn inline_of(&self, core: &Core, loaded: &LoadedRecord) -> Result<InlineShards> {
         let Record::Version(manifest) = &loaded.record else { return Ok(InlineShards::default()) };
         let Body::Inline(body) = &manifest.body else { return Ok(InlineShards::default()) };
         let n = body.scheme.n();
@@ -310,7 +335,8 @@ struct Recovery<'a> {
     catalog: &'a dyn Catalog,
     /// Complete the copies of what too few backends hold.
     adopt: bool,
-    unreachable: Vec<String>,
+    /// Backends that could not be listed, or did not answer when something of a batch was looked at.
+    unreachable: BTreeSet<String>,
     report: RebuildReport,
 }
 
@@ -331,12 +357,8 @@ pub(crate) async fn catch_up(
         }
     }
     progress.set_total(batches.len() as u64, 0);
-    let report = RebuildReport {
-        certain: listed.unreachable.len() <= core.record_margin,
-        unreachable: listed.unreachable.clone(),
-        ..RebuildReport::default()
-    };
-    let mut recovery = Recovery { core, catalog, adopt, unreachable: listed.unreachable, report };
+    let unreachable = listed.unreachable.into_iter().collect();
+    let mut recovery = Recovery { core, catalog, adopt, unreachable, report: RebuildReport::default() };
     for (id, backends) in batches {
         progress.check()?;
         if catalog.batch(id).await?.is_none() {
@@ -345,6 +367,8 @@ pub(crate) async fn catch_up(
         progress.add(1, 0);
     }
     let mut report = recovery.report;
+    report.certain = recovery.unreachable.len() <= core.record_margin;
+    report.unreachable = recovery.unreachable.into_iter().collect();
     report.versions = catalog.counts().await?.versions;
     report.buckets = catalog.buckets().await?.len() as u64;
     Ok(report)
@@ -355,6 +379,11 @@ impl Recovery<'_> {
         let mut loaded = load_batch(self.core, id, backends).await;
         self.report.batches += 1;
         self.report.records += loaded.records.len() as u64;
+        self.unreachable.extend(loaded.unreachable.iter().cloned());
+        for record in loaded.records.values() {
+            // Garbage now, it may be adopted when more backends are back: what is written until then must be newer.
+            self.core.env.observe_id(record.record.version().0);
+        }
         let (k, m) = loaded.scheme(self.core);
         let (copies, quorum) = self.core.record_quorum(k, m);
         if loaded.holders.len() < quorum && !self.adopt_short(&mut loaded, copies, quorum).await? {
@@ -374,11 +403,11 @@ impl Recovery<'_> {
         if loaded.records.is_empty() {
             return Ok(false);
         }
-        let perhaps_acknowledged =
-            !self.unreachable.is_empty() && loaded.holders.len() + self.unreachable.len() >= quorum;
-        if self.has_good_shards(loaded).await
-            && let Ok(image) = loaded.image(self.core).await
-        {
+        let good = self.has_good_shards(loaded).await;
+        // Where shards are missing and no backend is, it was undone, or it is lost.
+        let perhaps_acknowledged = loaded.holders.len() + self.unreachable.len() >= loaded.least_quorum(self.core)
+            && (good || !self.unreachable.is_empty());
+        if good && let Ok(image) = loaded.image(self.core).await {
             if self.adopt {
                 complete(self.core, &image, loaded, copies).await;
             }
@@ -391,7 +420,7 @@ impl Recovery<'_> {
     }
 
     /// Whether every version in it has k good shards: seen by their sizes, inline ones by their checksums.
-    async fn has_good_shards(&self, loaded: &Loaded) -> bool {
+    async fn has_good_shards(&mut self, loaded: &Loaded) -> bool {
         for record in loaded.records.values() {
             let Record::Version(manifest) = &record.record else { continue };
             match &manifest.body {
@@ -403,7 +432,7 @@ impl Recovery<'_> {
                 }
                 Body::Segments(body) => {
                     for view in body.views() {
-                        if good_shards(self.core, &Piece::of_segment(&view)).await < view.scheme.scheme.k() {
+                        if self.good_shards(&Piece::of_segment(&view)).await < view.scheme.scheme.k() {
                             return false;
                         }
                     }
@@ -412,18 +441,29 @@ impl Recovery<'_> {
         }
         true
     }
-}
 
-async fn good_shards(core: &Core, piece: &Piece) -> usize {
-    let expected = shard::HEADER_LEN as u64 + piece.layout.shard_body_len();
-    let places: Vec<_> = piece.shards.iter().flatten().cloned().collect();
-    let shards = stream::iter(places).map(|at| async move {
-        match core.admitted(&at.backend) {
-            Some(backend) => size_of(backend, &at.path).await.is_ok_and(|size| size == expected),
-            None => false,
+    async fn good_shards(&mut self, piece: &Piece) -> usize {
+        let core = self.core;
+        let expected = shard::HEADER_LEN as u64 + piece.layout.shard_body_len();
+        let shards = stream::iter(piece.shards.iter().flatten().cloned()).map(|at| async move {
+            let size = match core.admitted(&at.backend) {
+                Some(backend) => size_of(backend, &at.path).await,
+                None => Err(Fault { kind: FaultKind::Missing, detail: String::new() }),
+            };
+            (at.backend, size)
+        });
+        let mut good = 0;
+        for (backend, size) in shards.buffer_unordered(32).collect::<Vec<_>>().await {
+            match size {
+                Ok(size) => good += usize::from(size == expected),
+                Err(fault) if fault.kind == FaultKind::Unreachable => {
+                    self.unreachable.insert(backend);
+                }
+                Err(_) => {}
+            }
         }
-    });
-    shards.buffer_unordered(32).filter(|good| std::future::ready(*good)).count().await
+        good
+    }
 }
 
 /// Writes the copies of a batch that are missing, each to a backend that has none.
@@ -445,7 +485,7 @@ async fn complete(core: &Core, image: &BatchImage, loaded: &mut Loaded, copies: 
 
 /// Empties the catalog and rebuilds it from the backends alone.
 pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<RebuildReport> {
-    let before = core.read_only_reason();
+    let before = core.closed_reason();
     core.set_read_only(Some("the catalog is being rebuilt".into()));
     let result = async {
         core.catalog.clear().await?;
@@ -462,13 +502,14 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
 /// Serves read-only while more backends are missing than a sure history allows.
 pub(crate) fn judge_certainty(core: &Core, report: &RebuildReport) {
     if report.certain || core.config.accept_uncertain_history {
+        core.set_uncertain(None);
         if !report.certain {
             tracing::error!(unreachable = ?report.unreachable, "the history is uncertain, and was accepted so");
         }
         return;
     }
-    core.set_read_only(Some(format!(
-        "{} backends cannot be reached ({}), more than the {} that may be missing for the history to be sure; bring them back and restart, or accept an uncertain history",
+    core.set_uncertain(Some(format!(
+        "{} backends cannot be reached ({}), more than the {} that may be missing for the history to be sure; bring them back, or accept an uncertain history",
         report.unreachable.len(),
         report.unreachable.join(", "),
         core.record_margin,

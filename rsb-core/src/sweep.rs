@@ -1,7 +1,7 @@
 //! Sweep: removes what no manifest names, once it is older than the grace time, and drops tombstones when every copy of
 //! what they killed is known to be gone. While any backend cannot be reached, nothing is deleted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use object_store::path::Path;
@@ -10,29 +10,45 @@ use crate::api::{Progress, SweepReport, SweepRequest};
 use crate::catalog::{Holder, HolderState};
 use crate::core::{Core, delete_files};
 use crate::error::Result;
-use crate::format::manifest::Body;
+use crate::format::manifest::{Body, Record};
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
-use crate::recover::{catch_up, list_all};
+use crate::recover::{catch_up, list_all, load_batch};
+use crate::watch;
 use crate::write::cleanup::remove_batch;
+use crate::write::commit::Committer;
+use crate::write::compact::compact;
 
-pub(crate) async fn sweep(core: &Arc<Core>, request: SweepRequest, progress: &Progress) -> Result<SweepReport> {
+pub(crate) async fn sweep(
+    core: &Arc<Core>,
+    committer: &Committer,
+    request: SweepRequest,
+    progress: &Progress,
+) -> Result<SweepReport> {
     core.check_writable()?;
     let mut report = SweepReport::default();
+    // A disk that is not mounted looks like an empty one: who does not show its marker now counts as away.
+    watch::look_at_all(core).await;
     // What looks like garbage may be a write whose acknowledgement the catalog lost: adopt it first.
     let caught_up = catch_up(core, core.catalog.as_ref(), None, !request.dry_run, progress).await?;
     if !caught_up.unreachable.is_empty() {
         report.unreachable = caught_up.unreachable;
         return Ok(report);
     }
-    let sweep = Sweep { core, dry_run: request.dry_run, horizon_ms: horizon(core) };
+    let mut sweep = Sweep { core, dry_run: request.dry_run, horizon_ms: horizon(core), spared: BTreeSet::new() };
+    let certain = sweep.batches(&mut report).await?;
+    if !report.unreachable.is_empty() {
+        return Ok(report);
+    }
     sweep.shards(&mut report).await?;
     if !report.unreachable.is_empty() {
         return Ok(report);
     }
-    let certain = sweep.batches(&mut report).await?;
     if certain && report.unreachable.is_empty() && !request.dry_run {
         sweep.tombstones(&mut report).await?;
+    }
+    if !request.dry_run {
+        report.batches_compacted = compact(core, committer, sweep.horizon_ms, progress).await?;
     }
     sweep.dead_batches(&mut report).await?;
     Ok(report)
@@ -48,6 +64,8 @@ struct Sweep<'a> {
     core: &'a Arc<Core>,
     dry_run: bool,
     horizon_ms: u64,
+    /// What records name that are nobody's, and too young to be garbage: they may be adopted yet.
+    spared: BTreeSet<DataId>,
 }
 
 impl Sweep<'_> {
@@ -82,6 +100,8 @@ impl Sweep<'_> {
                 }
             }
         }
+        let free = self.free(garbage.iter().map(|(id, ..)| *id).filter(|id| !named.contains_key(id)).collect()).await?;
+        garbage.retain(|(id, ..)| named.contains_key(id) || free.contains(id));
         report.shards_removed = garbage.len() as u64;
         report.bytes_removed += garbage.iter().map(|(.., size)| size).sum::<u64>();
         if !self.dry_run {
@@ -90,6 +110,17 @@ impl Sweep<'_> {
             report.shards_removed -= left.len() as u64;
         }
         Ok(())
+    }
+
+    /// Which of the data ids nobody reads, and nothing names: a copy may have been made of what was being deleted.
+    async fn free(&self, ids: BTreeSet<DataId>) -> Result<BTreeSet<DataId>> {
+        let leases = &self.core.leases;
+        let free: Vec<DataId> =
+            ids.into_iter().filter(|id| !self.spared.contains(id) && leases.try_delete(id.0)).collect();
+        let unnamed: BTreeSet<DataId> = self.core.catalog.unreferenced(&free).await?.into_iter().collect();
+        let kept: Vec<_> = free.iter().filter(|id| self.dry_run || !unnamed.contains(id)).map(|id| id.0).collect();
+        leases.unmark(&kept);
+        Ok(unnamed)
     }
 
     /// For every data id that a live version points at, the backend of each shard.
@@ -110,7 +141,7 @@ impl Sweep<'_> {
     }
 
     /// Unknown manifest files. Whether every file is known (or gone), so that nothing hidden could be killed by a tombstone.
-    async fn batches(&self, report: &mut SweepReport) -> Result<bool> {
+    async fn batches(&mut self, report: &mut SweepReport) -> Result<bool> {
         let core = self.core;
         let listed =
             list_all(core, paths::manifests(), None, |meta| Some((paths::parse_batch(&meta.location), meta.size)))
@@ -146,6 +177,8 @@ impl Sweep<'_> {
                 None if id.unix_ms() >= self.horizon_ms => {
                     report.too_young += holders.len() as u64;
                     certain = false;
+                    let holders: Vec<String> = holders.into_iter().map(|(name, _)| name).collect();
+                    report.unreachable.extend(self.spare(id, &holders).await);
                 }
                 None => {
                     report.batches_removed += 1;
@@ -160,6 +193,17 @@ impl Sweep<'_> {
         Ok(certain)
     }
 
+    /// Spares what a batch names. Gives the backends that did not answer.
+    async fn spare(&mut self, id: BatchId, holders: &[String]) -> Vec<String> {
+        let loaded = load_batch(self.core, id, holders).await;
+        for record in loaded.records.values() {
+            if let Record::Version(manifest) = &record.record {
+                self.spared.extend(manifest.data_ids());
+            }
+        }
+        loaded.unreachable
+    }
+
     async fn tombstones(&self, report: &mut SweepReport) -> Result<()> {
         let mut after = None;
         loop {
@@ -167,14 +211,15 @@ impl Sweep<'_> {
             let Some((last, _)) = page.last() else { break };
             after = Some(last.record.version());
             for (tombstone, blocked) in page {
-                if !blocked {
+                // A revision written beside the delete may still be on its way: the tombstone outlives it.
+                if !blocked && tombstone.record.version().unix_ms() < self.horizon_ms {
                     self.core.catalog.drop_record(tombstone.at).await?;
                     report.tombstones_dropped += 1;
                 }
             }
         }
         for (bucket, blocked) in self.core.catalog.dead_buckets().await? {
-            if !blocked {
+            if !blocked && bucket.record.version().unix_ms() < self.horizon_ms {
                 self.core.catalog.drop_record(bucket.at).await?;
                 report.tombstones_dropped += 1;
             }

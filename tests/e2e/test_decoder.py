@@ -19,11 +19,11 @@ def decode(out, files):
 @pytest.mark.parametrize("codec", ["novelpoly", "cauchy"])
 @pytest.mark.parametrize("size", [1_025, 50_007])
 def test_any_k_shard_files_give_the_object_back(local, tmp_path, codec, size):
-    repository = local(data=3, parity=2, providers={"a": 2, "b": 2, "c": 1}, codec=codec, block_size="4 KiB",
+    repository = local(data=3, parity=2, providers={"a": 2, "bkt": 2, "c": 1}, codec=codec, block_size="4 KiB",
                        inline_limit="1 KiB")
     (tmp_path / "in").write_bytes(content(size, codec))
-    repository.rsb("mb", "b", expect=DONE)
-    repository.rsb("put", tmp_path / "in", "b/k", expect=DONE)
+    repository.rsb("mb", "bkt", expect=DONE)
+    repository.rsb("put", tmp_path / "in", "bkt/k", expect=DONE)
     files = [file for folder in repository.folders for file in shard_files(folder)]
     assert len(files) == 5
     by_index = {int(file.suffix[1:]): file for file in files}
@@ -35,10 +35,10 @@ def test_any_k_shard_files_give_the_object_back(local, tmp_path, codec, size):
 
 
 def test_too_few_shard_files_are_refused(local, tmp_path):
-    repository = local(data=3, parity=2, providers={"a": 2, "b": 2, "c": 1})
+    repository = local(data=3, parity=2, providers={"a": 2, "bkt": 2, "c": 1})
     (tmp_path / "in").write_bytes(content(200_000))
-    repository.rsb("mb", "b", expect=DONE)
-    repository.rsb("put", tmp_path / "in", "b/k", expect=DONE)
+    repository.rsb("mb", "bkt", expect=DONE)
+    repository.rsb("put", tmp_path / "in", "bkt/k", expect=DONE)
     files = [file for folder in repository.folders for file in shard_files(folder)]
     done = decode(tmp_path / "out", files[:2])
     assert done.returncode != 0 and "it takes 3" in done.stderr
@@ -46,10 +46,10 @@ def test_too_few_shard_files_are_refused(local, tmp_path):
 
 
 def test_segments_are_put_in_order(local, tmp_path):
-    repository = local(data=2, parity=1, providers={"a": 1, "b": 1, "c": 1}, segment_size="64 KiB", block_size="16 KiB")
+    repository = local(data=2, parity=1, providers={"a": 1, "bkt": 1, "c": 1}, segment_size="64 KiB", block_size="16 KiB")
     (tmp_path / "in").write_bytes(content(150_000))
-    repository.rsb("mb", "b", expect=DONE)
-    repository.rsb("put", tmp_path / "in", "b/k", expect=DONE)
+    repository.rsb("mb", "bkt", expect=DONE)
+    repository.rsb("put", tmp_path / "in", "bkt/k", expect=DONE)
     files = [file for folder in repository.folders[1:] for file in shard_files(folder)]
     assert len(files) == 2 * 3, "three segments"
     done = decode(tmp_path / "out", files)

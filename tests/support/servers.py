@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -20,10 +21,19 @@ HOST = "127.0.0.1"
 AZURITE_ACCOUNT = "devstoreaccount1"
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 START_SECONDS = 60
+# Our servers are on this machine: a proxy that the environment names must not see their requests.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class ServerError(Exception):
     """A server did not start; the text says which and what it wrote last."""
+
+
+def keep_loopback_direct():
+    """Tells every child process, whatever proxy the environment names, to leave this machine's addresses alone."""
+    known = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+    direct = ",".join(dict.fromkeys([*filter(None, known.split(",")), HOST, "localhost"]))
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = direct
 
 
 def free_port():
@@ -43,7 +53,7 @@ def answers(port):
 
 def http_ok(url):
     try:
-        with urllib.request.urlopen(url, timeout=2) as reply:
+        with DIRECT.open(url, timeout=2) as reply:
             return reply.status < 500
     except urllib.error.HTTPError as error:
         return error.code < 500
@@ -187,7 +197,7 @@ class Toxiproxy(Server):
     def _call(self, method, path, body=None):
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with DIRECT.open(request, timeout=10) as reply:
             return reply.read()
 
     def proxy(self, name, upstream):

@@ -1,6 +1,7 @@
 //! What all network stores share: the HTTP client's limits, no retries of its own (one layer retries, see
 //! [`crate::wrappers`]), and server errors as typed causes.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -9,7 +10,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
     ReqwestConnector,
 };
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, RetryConfig};
 
 use super::error::one_line;
 
@@ -66,7 +67,8 @@ impl ServerStatus {
 /// Which answers become a [`ServerStatus`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
-    /// Those a later attempt may cure (408, 429, 5xx); object_store turns the rest into its own error kinds.
+    /// Those a later attempt may cure (408, 429, 5xx); object_store turns the rest into its own error kinds, but for
+    /// refusals of a whole container (401, 403).
     Temporary,
     /// Every failure: for probing, where the exact answer matters.
     All,
@@ -125,13 +127,46 @@ impl Bucket {
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Service { inner, typed: self.typed, bucket: self.bucket.clone() }))
+        let own_proxy = options.get_config_value(&ClientConfigKey::ProxyUrl).is_some();
+        let direct = match own_proxy || !environment_has_a_proxy() {
+            true => None,
+            false => Some(ReqwestConnector::default().connect(&without_proxy(options))?),
+        };
+        Ok(HttpClient::new(Service { inner, direct, typed: self.typed, bucket: self.bucket.clone() }))
     }
+}
+
+/// One of the variables is set that name a proxy for the whole environment.
+fn environment_has_a_proxy() -> bool {
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].iter().any(|name| {
+        std::env::var_os(name).or_else(|| std::env::var_os(name.to_ascii_lowercase())).is_some_and(|v| !v.is_empty())
+    })
+}
+
+/// `options` for requests to this machine: a proxy that is named keeps the environment's out, and is not used itself.
+fn without_proxy(options: &ClientOptions) -> ClientOptions {
+    options.clone().with_proxy_url("http://127.0.0.1").with_proxy_excludes("localhost,127.0.0.0/8,::1")
+}
+
+/// Listings and deletes of many objects, whose refusals object_store does not tell from other failures.
+fn asks_a_container(request: &HttpRequest) -> bool {
+    let is = |part: &str| {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        matches!((key, value), ("list-type", _) | ("comp", "list" | "batch") | ("delete", ""))
+    };
+    request.method().as_str() == "PROPFIND" || request.uri().query().unwrap_or_default().split('&').any(is)
+}
+
+fn is_loopback(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 #[derive(Debug)]
 struct Service {
     inner: HttpClient,
+    /// For servers of this machine, which no proxy of the environment reaches; `None` where there is no such proxy.
+    direct: Option<HttpClient>,
     typed: Typed,
     bucket: Option<Bucket>,
 }
@@ -142,9 +177,12 @@ impl HttpService for Service {
         if let Some(plain) = self.bucket.as_ref().and_then(|bucket| bucket.plainly(request.uri())) {
             *request.uri_mut() = plain;
         }
-        let response = self.inner.execute(request).await?;
+        let client = self.direct.as_ref().filter(|_| is_loopback(request.uri())).unwrap_or(&self.inner);
+        let container = asks_a_container(&request);
+        let response = client.execute(request).await?;
         let status = response.status();
-        if !self.typed.includes(status) {
+        let refused = container && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if !refused && !self.typed.includes(status) {
             return Ok(response);
         }
         let text = one_line(&error_text(response.into_body()).await);
@@ -171,6 +209,44 @@ pub(crate) async fn error_text(body: HttpResponseBody) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use object_store::client::HttpRequestBody;
+
+    #[test]
+    fn requests_to_a_container_are_told_from_those_to_objects() {
+        let asks = |method: &str, uri: &str| {
+            let request = http::Request::builder().method(method).uri(uri);
+            asks_a_container(&request.body(HttpRequestBody::empty()).unwrap())
+        };
+        for (method, uri) in [
+            ("GET", "http://h/box?list-type=2&prefix=a"),
+            ("GET", "http://h/acc/box?restype=container&comp=list"),
+            ("POST", "http://h/acc/box?restype=container&comp=batch"),
+            ("POST", "http://h/box?delete"),
+            ("POST", "http://h/box?delete="),
+            ("PROPFIND", "http://h/box/"),
+        ] {
+            assert!(asks(method, uri), "{method} {uri}");
+        }
+        for (method, uri) in [
+            ("GET", "http://h/box/list-type=2"),
+            ("PUT", "http://h/box/x?partNumber=1&uploadId=list-type"),
+            ("PUT", "http://h/acc/box/x?comp=blocklist"),
+            ("DELETE", "http://h/box/x"),
+        ] {
+            assert!(!asks(method, uri), "{method} {uri}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_known_by_name_and_address() {
+        let loopback = |uri: &str| is_loopback(&uri.parse().unwrap());
+        for uri in ["http://127.0.0.1:9000/x", "http://127.3.0.1/", "https://LocalHost:1/", "http://[::1]:9/x"] {
+            assert!(loopback(uri), "{uri}");
+        }
+        for uri in ["http://10.0.0.1/", "https://localhost.example.org/", "http://[::2]/", "/x"] {
+            assert!(!loopback(uri), "{uri}");
+        }
+    }
 
     #[test]
     fn a_buckets_name_is_written_plainly_and_nothing_else_is_touched() {

@@ -1,5 +1,6 @@
 //! What class of failure an error is: for metrics, and to know whether another try makes sense.
 
+use http::StatusCode;
 use object_store::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
@@ -90,6 +91,7 @@ pub fn classify(error: &Error) -> ErrorClass {
     }
     if let Some(answer) = find::<ServerStatus>(error) {
         return match answer {
+            answer if matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => ErrorClass::Denied,
             answer if answer.is_throttling() => ErrorClass::Throttled,
             answer if answer.is_temporary() => ErrorClass::Server,
             _ => ErrorClass::Other,
@@ -108,7 +110,6 @@ pub fn classify(error: &Error) -> ErrorClass {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::StatusCode;
     use std::io;
 
     fn http(kind: HttpErrorKind, source: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -125,6 +126,8 @@ mod tests {
         assert_eq!(status(503), ErrorClass::Throttled);
         assert_eq!(status(429), ErrorClass::Throttled);
         assert_eq!(status(507), ErrorClass::Other);
+        assert_eq!(status(401), ErrorClass::Denied);
+        assert_eq!(status(403), ErrorClass::Denied);
         let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
         assert_eq!(classify(&http(HttpErrorKind::Connect, refused())), ErrorClass::Connect);
         assert_eq!(classify(&http(HttpErrorKind::Timeout, refused())), ErrorClass::Timeout);

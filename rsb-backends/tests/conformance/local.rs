@@ -2,27 +2,21 @@
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
-use object_store::limit::LimitStore;
 use object_store::memory::InMemory;
 use rsb_backends::stores::{StoreErrorKind, build, ensure_container, probe};
-use rsb_backends::wrappers::{Exact, Fault, Metrics, Retry, RetryOptions, Timeout, Timeouts, WrapOptions, wrap};
-use rsb_core::Env;
+use rsb_backends::wrappers::{Exact, WrapOptions, wrap};
 
-use crate::open::{spec, unique};
+use crate::open::{spec, unique, wrappers};
 use crate::suite::{ALL, Abilities, run, short_ranges};
 
 /// A file system keeps no metadata and has no entity tags to write under a condition.
 const FOLDER: Abilities = Abilities { update: false, attributes: false, ..ALL };
 
-fn memory() -> Arc<dyn ObjectStore> {
-    Arc::new(InMemory::new())
-}
-
 #[tokio::test]
 async fn memory_by_name() {
     let store = build(&spec("m", format!("memory://{}", unique("conformance")), &[])).await.unwrap();
     run(&*store, ALL).await;
+    short_ranges(&Exact::new(store)).await;
 }
 
 #[tokio::test]
@@ -50,41 +44,23 @@ async fn a_file_in_place_of_a_folder() {
     assert!(error.to_string().contains("is not a folder"), "{error}");
 }
 
-#[tokio::test]
-async fn exact() {
-    let store = Exact::new(memory());
-    run(&store, ALL).await;
-    short_ranges(&store).await;
+/// One test for each wrapper, so that a failure names it.
+macro_rules! around_memory {
+    ($($name:ident)*) => { $(
+        #[tokio::test]
+        async fn $name() {
+            let all = wrappers(|_| Arc::new(InMemory::new()));
+            let (_, store) = all.into_iter().find(|(name, _)| *name == stringify!($name)).unwrap();
+            run(&*store, ALL).await;
+            // Only these have the promise of `Exact`.
+            if ["exact", "wrap"].contains(&stringify!($name)) {
+                short_ranges(&*store).await;
+            }
+        }
+    )* };
 }
 
-#[tokio::test]
-async fn retry() {
-    run(&Retry::new(memory(), RetryOptions::default(), Env::system()), ALL).await;
-}
-
-#[tokio::test]
-async fn timeout() {
-    run(&Timeout::new(memory(), Timeouts::default()), ALL).await;
-}
-
-#[tokio::test]
-async fn metrics() {
-    run(&Metrics::new("m", memory()), ALL).await;
-}
-
-#[tokio::test]
-async fn limit() {
-    run(&LimitStore::new(memory(), 4), ALL).await;
-}
-
-#[tokio::test]
-async fn fault_without_rules() {
-    run(&*Fault::around(memory()).0, ALL).await;
-}
-
-#[tokio::test]
-async fn the_whole_stack() {
-    let store = wrap("m", memory(), &WrapOptions::default());
-    run(&*store, ALL).await;
-    short_ranges(&*store).await;
+mod around_memory {
+    use super::*;
+    around_memory!(exact retry limit metrics timeout fault wrap);
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::batch::read_copy;
 use crate::format::manifest::Body;
 use crate::format::{paths, shard};
-use crate::id::{BatchId, DataId};
+use crate::id::{BatchId, DataId, VersionId};
 use crate::read::piece::Piece;
 use crate::read::shard_reader::ShardReader;
 use crate::recover::list_all;
@@ -72,24 +72,35 @@ pub(crate) struct Seen {
 
 /// Live versions in a scope.
 pub(crate) async fn entries(core: &Core, scope: &Scope) -> Result<Vec<Entry>> {
-    let mut out = Vec::new();
-    let mut after = None;
-    loop {
-        let page = core.catalog.versions_after(after.clone(), 1000).await?;
-        let Some(last) = page.last() else { break };
-        after = Some((last.manifest.bucket.clone(), last.manifest.key.clone(), last.manifest.version));
-        out.extend(page.into_iter().filter(|e| {
-            !e.manifest.delete_marker
-                && scope.bucket.as_ref().is_none_or(|b| *b == e.manifest.bucket)
-                && e.manifest.key.starts_with(&scope.prefix)
-        }));
-    }
     if let Some(bucket) = &scope.bucket
         && core.catalog.bucket(bucket).await?.is_none()
     {
         return Err(Error::not_found(format!("bucket {bucket:?} does not exist")).object(bucket.clone()));
     }
-    Ok(out)
+    let first_key = scope.key.as_ref().unwrap_or(&scope.prefix);
+    let mut out = Vec::new();
+    // The scope is one range of (bucket, key, version): the scan begins at it and ends behind it.
+    let mut after = scope.bucket.as_ref().map(|bucket| (bucket.clone(), first_key.clone(), VersionId::MIN));
+    loop {
+        let page = core.catalog.versions_after(after.clone(), 1000).await?;
+        let Some(last) = page.last() else { break };
+        after = Some((last.manifest.bucket.clone(), last.manifest.key.clone(), last.manifest.version));
+        let past = scope.bucket.is_some() && !scope.has(&last.manifest.bucket, &last.manifest.key);
+        out.extend(page.into_iter().filter(|e| {
+            let m = &e.manifest;
+            !m.delete_marker && scope.has(&m.bucket, &m.key)
+        }));
+        if past {
+            break;
+        }
+    }
+    match (&scope.bucket, &scope.key) {
+        (Some(bucket), Some(key)) if out.is_empty() => {
+            let name = format!("{bucket}/{key}");
+            Err(Error::not_found(format!("{name} does not exist")).object(name))
+        }
+        _ => Ok(out),
+    }
 }
 
 /// Checks the objects of a scope.

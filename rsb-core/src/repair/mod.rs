@@ -11,7 +11,7 @@ use crate::api::{
     CheckRequest, Depth, Finding, FindingKind, ObjectHealth, Progress, RepairItem, RepairPlan, RepairReport,
     RepairWork, Scope,
 };
-use crate::catalog::{BucketRule, Entry, Holder, HolderState, LedgerItem, Precondition};
+use crate::catalog::{BucketRule, Entry, Holder, HolderState, LedgerItem, LedgerReason, Precondition};
 use crate::check::{check, verify_shard};
 use crate::core::{Core, get_all, put};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,15 +30,45 @@ use crate::write::commit::{Committer, Pending};
 /// Makes a plan from a check of the scope.
 pub(crate) async fn plan(core: &Arc<Core>, scope: &Scope, depth: Depth, progress: &Progress) -> Result<RepairPlan> {
     let request = CheckRequest { scope: scope.clone(), depth };
+    let mut damaged: BTreeMap<_, ObjectHealth> = BTreeMap::new();
     let report = check(core, &request, progress).await?;
+    let known = if depth == Depth::Full { Vec::new() } else { known_corrupt(core, scope, progress).await? };
+    for health in report.damaged.into_iter().chain(known) {
+        damaged.insert((health.bucket.clone(), health.key.clone(), health.version), health);
+    }
     let mut planner =
         Planner { core, plan: RepairPlan::default(), segments: BTreeSet::new(), batches: BTreeSet::new() };
-    for health in report.damaged {
+    for health in damaged.into_values() {
         planner.add(health).await?;
     }
     let mut plan = planner.plan;
     plan.items.sort_by_key(|item| item.margin);
     Ok(plan)
+}
+
+/// The objects of a scope of which the ledger says that something does not verify, read in full: what listings do not
+/// show, a read or an earlier check has found.
+async fn known_corrupt(core: &Arc<Core>, scope: &Scope, progress: &Progress) -> Result<Vec<ObjectHealth>> {
+    let mut objects = BTreeSet::new();
+    let mut after = None;
+    loop {
+        let page = core.catalog.ledger_after(after.as_ref(), 1000).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.item.clone());
+        let corrupt = page.into_iter().filter(|line| line.reason == LedgerReason::Corrupt);
+        objects.extend(corrupt.filter(|l| scope.has(&l.bucket, &l.key)).map(|line| (line.bucket, line.key)));
+    }
+    let mut out = Vec::new();
+    for (bucket, key) in objects {
+        let request = CheckRequest { scope: Scope::object(bucket, key), depth: Depth::Full };
+        match check(core, &request, progress).await {
+            Ok(report) => out.extend(report.damaged),
+            // Deleted meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(out)
 }
 
 struct Planner<'a> {

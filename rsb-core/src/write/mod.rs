@@ -5,6 +5,7 @@
 
 pub(crate) mod cleanup;
 pub(crate) mod commit;
+pub(crate) mod compact;
 pub(crate) mod digest;
 pub(crate) mod encode;
 pub(crate) mod scatter;

@@ -81,6 +81,8 @@ struct Run<'a, F> {
     out: Scattered,
     in_flight: Vec<Option<Backend>>,
     failures: Vec<(String, String)>,
+    /// Enough cannot be reached any more: nothing new is begun.
+    doomed: bool,
 }
 
 impl<'a> Scatter<'a> {
@@ -106,6 +108,7 @@ impl<'a> Scatter<'a> {
             out: Scattered { placed: Vec::with_capacity(self.count), doubtful: Vec::new() },
             in_flight: vec![None; self.count],
             failures: Vec::new(),
+            doomed: false,
         }
     }
 
@@ -165,14 +168,18 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
         let start = Instant::now();
         let mut enough_since: Option<Instant> = None;
         while !self.writes.is_empty() {
-            if self.out.stored() + self.in_flight.iter().flatten().count() < self.scatter.ack {
-                // It cannot be enough any more: end at once.
-                break;
+            if !self.doomed && self.out.stored() + self.in_flight.iter().flatten().count() < self.scatter.ack {
+                self.doomed = true;
+                enough_since = Some(Instant::now());
             }
             if enough_since.is_none() && self.out.stored() >= self.scatter.ack {
                 enough_since = Some(Instant::now());
             }
-            let deadline = enough_since.map(|since| since + self.patience(since - start));
+            // A write that is under way may land after it was given up; where all is undone, what is waited for is not left.
+            let deadline = enough_since.map(|since| match self.doomed {
+                true => since + self.scatter.core.config.straggler_limit,
+                false => since + self.patience(since - start),
+            });
             let joined = match deadline {
                 None => self.writes.join_next().await,
                 Some(deadline) => match tokio::time::timeout_at(deadline, self.writes.join_next()).await {
@@ -206,6 +213,9 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
                 self.failures.push((backend.name().to_owned(), fault.detail));
                 self.out.doubtful.push((file, backend.name().to_owned()));
                 self.placer.release(backend.name());
+                if self.doomed {
+                    return;
+                }
                 if let Some(other) = self.placer.next(|b| b.is_admitted() && !b.health().is_suspect()).cloned() {
                     self.launch(file, other);
                 }

@@ -1,9 +1,10 @@
 //! The upload's form as it streams. multer finds the parts; what is added here bounds what it may hold: it buffers as
 //! much as its source has ready, and a preamble or a part's headers without an end for ever.
 
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ const MAX_FIELD_BYTES: usize = 8 << 10;
 /// A form being read.
 pub(super) struct Form {
     parts: Multipart<'static>,
+    /// What multer reads; it stops at the closing boundary, and the request may go on.
+    body: Arc<Mutex<Upload>>,
     head_bytes_left: Arc<AtomicU64>,
 }
 
@@ -31,8 +34,9 @@ impl Form {
             bad("the request is not a form: its Content-Type must be multipart/form-data with a boundary")
         })?;
         let head_bytes_left = Arc::new(AtomicU64::new(MAX_HEAD_BYTES));
-        let feed = Feed { body, head_bytes_left: head_bytes_left.clone(), pause: false };
-        Ok(Self { parts: Multipart::new(feed, boundary), head_bytes_left })
+        let body = Arc::new(Mutex::new(body));
+        let feed = Feed { body: body.clone(), head_bytes_left: head_bytes_left.clone(), pause: false };
+        Ok(Self { parts: Multipart::new(feed, boundary), body, head_bytes_left })
     }
 
     /// The next part. The one before must have been dropped.
@@ -42,6 +46,21 @@ impl Form {
         self.head_bytes_left.store(u64::MAX, Ordering::Relaxed);
         part
     }
+
+    /// Reads what stands behind the closing boundary, so that a request cut off there fails too.
+    pub(super) async fn end(&mut self) -> Result<(), Error> {
+        let mut left = MAX_HEAD_BYTES;
+        while let Some(chunk) = poll_fn(|cx| poll_body(&self.body, cx)).await {
+            left = left.checked_sub(chunk?.len() as u64).ok_or_else(|| {
+                bad(format!("the form has more than {MAX_HEAD_BYTES} bytes behind its closing boundary"))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn poll_body(body: &Mutex<Upload>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+    body.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(cx)
 }
 
 /// The text of a small field.
@@ -77,7 +96,7 @@ pub(super) fn from_multer(error: multer::Error) -> Error {
 
 /// Gives multer one chunk at a time, and between parts only so many bytes.
 struct Feed {
-    body: Upload,
+    body: Arc<Mutex<Upload>>,
     head_bytes_left: Arc<AtomicU64>,
     pause: bool,
 }
@@ -91,7 +110,7 @@ impl Stream for Feed {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let item = std::task::ready!(self.body.poll_next_unpin(cx));
+        let item = std::task::ready!(poll_body(&self.body, cx));
         let Some(Ok(chunk)) = item else {
             return Poll::Ready(item);
         };

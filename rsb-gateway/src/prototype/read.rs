@@ -107,7 +107,7 @@ pub(super) async fn health(engine: &Engine, info: &ObjectInfo, depth: Depth) -> 
 
 /// The scope that holds an object, and those whose keys begin with its.
 pub(super) fn scope_of(info: &ObjectInfo) -> Scope {
-    Scope { bucket: Some(info.manifest.bucket.clone()), prefix: info.manifest.key.clone() }
+    Scope::object(&info.manifest.bucket, &info.manifest.key)
 }
 
 /// `GET` and `HEAD /retrieve_data/NAME`.

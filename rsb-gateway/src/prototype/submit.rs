@@ -114,7 +114,8 @@ async fn store(
     rsb_core::names::check_key(&request.key)?;
     ensure_bucket(engine, bucket).await?;
     let all = Arc::new(Mutex::new(fields.clone()));
-    let body = to_the_end(form, file, all.clone());
+    let to = temporary.then(|| (engine.clone(), bucket.to_owned()));
+    let body = to_the_end(form, file, all.clone(), to);
     let written = engine.put(request.clone(), body).await.map_err(|error| exists(error.into(), &request.key))?;
     let all = all.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let late_shards = all.data_shards != fields.data_shards || all.parity_shards != fields.parity_shards;
@@ -155,14 +156,21 @@ async fn write_again(engine: &Engine, from: &ObjectInfo, to: PutRequest) -> Resu
     Ok(engine.put(PutRequest { len: Some(from.size()), run_digests: true, ..to }, body).await?)
 }
 
-/// The file's bytes, and then the rest of the form, whose fields go to `fields`. Ends well only if the form does.
-fn to_the_end(form: Form, file: Field<'static>, fields: Arc<Mutex<Fields>>) -> BodyStream {
+/// The file's bytes, and then the rest of the form, whose fields go to `fields`. Ends well only if the form does, and, where
+/// the name comes behind the file, only if it is free in the bucket it goes `to`.
+fn to_the_end(
+    form: Form,
+    file: Field<'static>,
+    fields: Arc<Mutex<Fields>>,
+    to: Option<(Engine, String)>,
+) -> BodyStream {
     struct Reading {
         form: Form,
         file: Option<Field<'static>>,
         fields: Arc<Mutex<Fields>>,
+        to: Option<(Engine, String)>,
     }
-    let reading = Reading { form, file: Some(file), fields };
+    let reading = Reading { form, file: Some(file), fields, to };
     stream::try_unfold(reading, |mut reading| async move {
         if let Some(file) = reading.file.as_mut() {
             if let Some(chunk) = file.chunk().await.map_err(from_multer)? {
@@ -171,6 +179,11 @@ fn to_the_end(form: Form, file: Field<'static>, fields: Arc<Mutex<Fields>>) -> B
             reading.file = None;
             let known = reading.fields.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let all = the_rest(&mut reading.form, known).await?;
+            if let (Some((engine, bucket)), Some(name)) = (&reading.to, &all.filename)
+                && engine.head(bucket, name, None).await.is_ok()
+            {
+                return Err(Error::new(ErrorKind::AlreadyExists, taken(name)));
+            }
             *reading.fields.lock().unwrap_or_else(PoisonError::into_inner) = all;
         }
         Ok::<Option<(Bytes, Reading)>, Error>(None)
@@ -189,6 +202,7 @@ async fn the_rest(form: &mut Form, mut fields: Fields) -> Result<Fields, Error> 
     if fields.filename.is_none() {
         return Err(bad("the form has no field \"filename\""));
     }
+    form.end().await?;
     Ok(fields)
 }
 
@@ -212,9 +226,9 @@ fn exists(problem: Problem, name: &str) -> Problem {
     if problem.status() != http::StatusCode::PRECONDITION_FAILED {
         return problem;
     }
-    Problem::new(
-        http::StatusCode::CONFLICT,
-        ErrorKind::AlreadyExists.as_str(),
-        format!("there is a file {name:?} already, and it was left as it is; choose another name"),
-    )
+    Problem::new(http::StatusCode::CONFLICT, ErrorKind::AlreadyExists.as_str(), taken(name))
+}
+
+fn taken(name: &str) -> String {
+    format!("there is a file {name:?} already, and it was left as it is; choose another name")
 }

@@ -32,6 +32,8 @@ struct CheckBody {
     bucket: Option<String>,
     #[serde(default)]
     prefix: String,
+    /// One object, whole name; wants `bucket`, and no `prefix`.
+    key: Option<String>,
     #[serde(default)]
     depth: Depth,
 }
@@ -42,6 +44,8 @@ struct RepairBody {
     bucket: Option<String>,
     #[serde(default)]
     prefix: String,
+    /// One object, whole name; wants `bucket`, and no `prefix`.
+    key: Option<String>,
     #[serde(default)]
     depth: Depth,
     /// Only make the plan.
@@ -92,7 +96,7 @@ async fn order(call: &mut Call, verb: Verb) -> Result<Order, Problem> {
     match verb {
         Verb::Check => {
             let (body, request) = body::<CheckBody>(call).await?;
-            let scope = Scope { bucket: body.bucket.clone(), prefix: body.prefix };
+            let scope = scope(body.bucket.clone(), body.prefix, body.key)?;
             let asked = CheckRequest { scope, depth: body.depth };
             let work: Work =
                 Box::new(move |progress| Box::pin(async move { value(engine.check(&asked, &progress).await?) }));
@@ -100,8 +104,10 @@ async fn order(call: &mut Call, verb: Verb) -> Result<Order, Problem> {
         }
         Verb::Repair => {
             let (body, request) = body::<RepairBody>(call).await?;
-            let bucket = body.bucket.clone();
-            Ok(Order { kind: "repair", request, right: Right::Write, bucket, work: repair(engine, body) })
+            let bucket = body.bucket;
+            let scope = scope(bucket.clone(), body.prefix, body.key)?;
+            let work = repair(engine, scope, body.depth, body.dry_run);
+            Ok(Order { kind: "repair", request, right: Right::Write, bucket, work })
         }
         Verb::Drill => {
             let (body, request) = body::<DrillBody>(call).await?;
@@ -132,12 +138,18 @@ async fn order(call: &mut Call, verb: Verb) -> Result<Order, Problem> {
     }
 }
 
-fn repair(engine: Engine, body: RepairBody) -> Work {
+fn scope(bucket: Option<String>, prefix: String, key: Option<String>) -> Result<Scope, Problem> {
+    if key.is_some() && (bucket.is_none() || !prefix.is_empty()) {
+        return Err(Problem::invalid("\"key\" names one object: it wants \"bucket\" beside it, and no \"prefix\""));
+    }
+    Ok(Scope { bucket, prefix, key })
+}
+
+fn repair(engine: Engine, scope: Scope, depth: Depth, dry_run: bool) -> Work {
     Box::new(move |progress| {
         Box::pin(async move {
-            let scope = Scope { bucket: body.bucket, prefix: body.prefix };
-            let plan = engine.plan_repair(&scope, body.depth, &progress).await?;
-            if body.dry_run {
+            let plan = engine.plan_repair(&scope, depth, &progress).await?;
+            if dry_run {
                 return value(plan);
             }
             value(engine.repair(&plan, &progress).await?)

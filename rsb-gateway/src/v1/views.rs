@@ -83,7 +83,7 @@ pub(crate) async fn plan(call: Call) -> Result<Response, Problem> {
     if let Some(bucket) = &bucket {
         engine.bucket(bucket).await?;
     }
-    let scope = Scope { bucket, prefix: query.text("prefix").unwrap_or_default().to_owned() };
+    let scope = Scope { bucket, prefix: query.text("prefix").unwrap_or_default().to_owned(), key: None };
     Ok(super::json(StatusCode::OK, &engine.plan_repair(&scope, depth, &Progress::default()).await?))
 }
 

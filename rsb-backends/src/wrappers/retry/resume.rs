@@ -58,18 +58,24 @@ impl Reading {
 
     /// Asks for the rest; gives `broken` back where that may not be or does not work.
     async fn reopen(&mut self, broken: Error) -> Result<()> {
-        let policy = &self.retry.policy;
+        let policy = self.retry.policy.clone();
         if self.next >= self.end || !classify(&broken).is_temporary() {
             return Err(broken);
         }
-        // Each break has its own pause; the window is about waiting in vain, and bytes have come since.
-        if !policy.pause(self.tries, Instant::now()).await {
-            return Err(broken);
+        // Each break has its own window: it is about waiting in vain, and bytes have come since the last one.
+        let began = Instant::now();
+        while policy.pause(self.tries, began).await {
+            self.tries += 1;
+            let options = GetOptions { range: Some(GetRange::Bounded(self.next..self.end)), ..self.rest.clone() };
+            match self.retry.inner.get_opts(&self.location, options).await {
+                Ok(found) => {
+                    self.body = found.into_stream();
+                    return Ok(());
+                }
+                Err(error) if classify(&error).is_temporary() => {}
+                Err(_) => break,
+            }
         }
-        self.tries += 1;
-        let options = GetOptions { range: Some(GetRange::Bounded(self.next..self.end)), ..self.rest.clone() };
-        let found = self.retry.inner.get_opts(&self.location, options).await.map_err(|_| broken)?;
-        self.body = found.into_stream();
-        Ok(())
+        Err(broken)
     }
 }

@@ -93,6 +93,20 @@ async fn a_broken_body_goes_on_where_it_broke() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broken_body_is_asked_for_again_while_there_are_tries() {
+    let (store, faults) = store();
+    let (key, data) = (Path::from("x"), Bytes::from(vec![7; 200]));
+    store.put(&key, data.clone().into()).await.unwrap();
+    faults.add(Rule::new(Action::Break(100)).on([Op::Get]).times(1));
+    faults.add(fails(1).on([Op::Get]));
+    assert_eq!(store.get(&key).await.unwrap().bytes().await.unwrap(), data);
+    assert_eq!(faults.count(Op::Get), 3);
+    faults.add(Rule::new(Action::Break(100)).on([Op::Get]).times(1));
+    faults.add(fails(2).on([Op::Get]));
+    store.get(&key).await.unwrap().bytes().await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_does_not_go_on_with_another_object() {
     let (store, faults) = store();
     let key = Path::from("x");

@@ -1,118 +1,16 @@
-//! The engine on stores in memory: what a person does, what breaks, and what must hold nevertheless. One test a promise or
-//! rule; each damages real files on real stores.
+//! What a person does, what breaks, and what must hold nevertheless.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use object_store::memory::InMemory;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
-use rsb_core::catalog::{ListQuery, MemoryCatalog, Precondition};
-use rsb_core::codec::{CodecId, Codecs};
-use rsb_core::env::Env;
+use object_store::ObjectStoreExt;
+use rsb_core::catalog::{MemoryCatalog, Precondition};
 use rsb_core::format::manifest::{BucketSettings, Versions};
 use rsb_core::*;
 
-/// A repository on stores in memory that outlives its engines.
-struct World {
-    stores: Vec<(String, Arc<InMemory>)>,
-    config: EngineConfig,
-}
-
-impl World {
-    fn new(k: usize, m: usize, backends: usize) -> Self {
-        let scheme = Scheme::new(k, m, CodecId::NOVELPOLY, 4096).unwrap();
-        let mut config = EngineConfig::new("test", scheme);
-        config.segment_size = 100_000;
-        config.inline_limit = 1000;
-        config.grace = Duration::ZERO;
-        let stores = (0..backends).map(|i| (format!("b{i}"), Arc::new(InMemory::new()))).collect();
-        Self { stores, config }
-    }
-
-    /// The backends, without those that are away.
-    fn backends(&self, away: &[usize]) -> Vec<Backend> {
-        let make = |(i, (name, store)): (usize, &(String, Arc<InMemory>))| {
-            // A store without a marker stands for one that cannot be reached: it is not admitted.
-            let store: Arc<dyn ObjectStore> = if away.contains(&i) { Arc::new(InMemory::new()) } else { store.clone() };
-            let domain = BTreeMap::from([("provider".to_owned(), name.clone())]);
-            Backend::with(name.clone(), store, domain, Role::Active, Cost::default())
-        };
-        self.stores.iter().enumerate().map(make).collect()
-    }
-
-    async fn init(&self) {
-        Engine::init_markers(&self.config, &self.backends(&[]), &Env::system()).await.unwrap();
-    }
-
-    async fn open(&self, away: &[usize]) -> Engine {
-        self.open_with(Arc::new(MemoryCatalog::default()), away).await.unwrap()
-    }
-
-    async fn open_with(&self, catalog: Arc<MemoryCatalog>, away: &[usize]) -> Result<Engine> {
-        let backends = self.backends(away);
-        Engine::open(self.config.clone(), backends, catalog, Codecs::with_builtin(), Env::system()).await
-    }
-
-    async fn paths(&self, backend: usize, folder: &str) -> Vec<Path> {
-        let listed = self.stores[backend].1.list(Some(&Path::from(folder)));
-        let mut paths: Vec<Path> = listed.map_ok(|m| m.location).try_collect().await.unwrap();
-        paths.sort();
-        paths
-    }
-
-    async fn wipe(&self, backend: usize) {
-        for folder in ["s", "m"] {
-            for path in self.paths(backend, folder).await {
-                self.stores[backend].1.delete(&path).await.unwrap();
-            }
-        }
-    }
-
-    async fn flip(&self, backend: usize, path: &Path, at: usize) {
-        let store = &self.stores[backend].1;
-        let mut bytes = store.get(path).await.unwrap().bytes().await.unwrap().to_vec();
-        bytes[at] ^= 1;
-        store.put(path, bytes.into()).await.unwrap();
-    }
-}
-
-fn body(bytes: &[u8]) -> BodyStream {
-    let chunks: Vec<Result<Bytes>> = bytes.chunks(7001).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
-    futures::stream::iter(chunks).boxed()
-}
-
-fn content(len: usize, seed: u8) -> Vec<u8> {
-    (0..len).map(|i| (i as u64).wrapping_mul(2_654_435_761).to_le_bytes()[2] ^ seed).collect()
-}
-
-async fn put(engine: &Engine, key: &str, bytes: &[u8]) -> Result<ObjectInfo> {
-    let request = PutRequest { bucket: "bucket".into(), key: key.into(), ..PutRequest::default() };
-    engine.put(request, body(bytes)).await
-}
-
-async fn get(engine: &Engine, key: &str, range: Option<ByteRange>) -> Result<Vec<u8>> {
-    let chunks: Vec<Bytes> = engine.get("bucket", key, None, range).await?.stream.try_collect().await?;
-    Ok(chunks.concat())
-}
-
-async fn with_bucket(world: &World) -> Engine {
-    world.init().await;
-    let engine = world.open(&[]).await;
-    engine.create_bucket("bucket", BucketSettings::default()).await.unwrap();
-    engine
-}
-
-async fn keys(engine: &Engine) -> Vec<String> {
-    let query = ListQuery { bucket: "bucket".into(), limit: 1000, ..ListQuery::default() };
-    let listing = engine.list(&query).await.unwrap();
-    listing.objects.iter().map(|o| o.info.manifest.key.clone()).collect()
-}
+use crate::support::*;
 
 /// Lengths around every border: empty, inline, block, stripe, segment.
 const LENGTHS: [usize; 14] = [0, 1, 2, 999, 1000, 1001, 4095, 4096, 4097, 16_384, 99_999, 100_000, 100_001, 350_003];
@@ -399,17 +297,17 @@ async fn wrong_missing_and_swapped_markers_are_refused_with_both_names() {
     world.init().await;
     let other = World::new(2, 1, 3);
     other.init().await;
-    let mixed = World {
-        stores: vec![world.stores[0].clone(), world.stores[1].clone(), ("b2".into(), other.stores[2].1.clone())],
-        config: world.config.clone(),
-    };
+    let mixed = World::of(
+        vec![world.stores[0].clone(), world.stores[1].clone(), ("b2".into(), other.stores[2].1.clone())],
+        world.config.clone(),
+    );
     let error = mixed.open_with(Arc::new(MemoryCatalog::default()), &[]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("\"b2\" belongs to repository"), "{error}");
-    let twice = World {
-        stores: vec![world.stores[0].clone(), world.stores[1].clone(), ("b2".into(), world.stores[1].1.clone())],
-        config: world.config.clone(),
-    };
+    let twice = World::of(
+        vec![world.stores[0].clone(), world.stores[1].clone(), ("b2".into(), world.stores[1].1.clone())],
+        world.config.clone(),
+    );
     let error = twice.open_with(Arc::new(MemoryCatalog::default()), &[]).await.unwrap_err();
     assert!(error.message().contains("marked as backend \"b1\""), "{error}");
 }

@@ -1,0 +1,14 @@
+//! The engine on stores in memory: what a person does, what breaks, and what must hold nevertheless. One binary, one module
+//! a subject; each test damages real files on real stores.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod basics;
+mod compose;
+mod crash;
+mod fixtures;
+mod gate;
+mod quorum;
+mod rebuild;
+mod support;
+mod sweeping;

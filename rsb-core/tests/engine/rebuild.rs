@@ -1,0 +1,246 @@
+//! A record on too few backends: adopted for good, or garbage; and which of two descriptions of a version wins.
+
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use rsb_core::*;
+
+use crate::gate::Refusals;
+use crate::support::*;
+
+/// The object of an [`unacknowledged`] write.
+const LATE: &str = "late";
+
+/// A repository whose process died in the middle of a write: its shards are durable, its record is on `held` backends.
+/// Before that, `old` was acknowledged.
+pub async fn unacknowledged(world: &World, len: usize, held: usize) {
+    let engine = with_bucket(world).await;
+    put(&engine, "old", &content(len, 8)).await.unwrap();
+    put(&engine, LATE, &content(len, 9)).await.unwrap();
+    engine.close().await.unwrap();
+    keep_copies(world, held).await;
+}
+
+/// Leaves `held` copies of the newest batch, as if the process had died when it had written those.
+pub async fn keep_copies(world: &World, held: usize) {
+    let files = world.files("m").await;
+    let newest = files.iter().map(|(_, path)| path.clone()).max().unwrap();
+    for (backend, path) in files.into_iter().filter(|(_, path)| *path == newest).skip(held) {
+        world.stores[backend].1.delete(&path).await.unwrap();
+    }
+}
+
+/// The shards of the newest segment.
+pub async fn newest_shards(world: &World) -> Vec<(usize, Path)> {
+    let files = world.files("s").await;
+    let id = |path: &Path| path.filename().unwrap().split('.').next().unwrap().to_owned();
+    let newest = files.iter().map(|(_, path)| id(path)).max().unwrap();
+    files.into_iter().filter(|(_, path)| id(path) == newest).collect()
+}
+
+/// On how many backends the copies of the newest batch lie.
+async fn holders_of_newest(world: &World) -> usize {
+    let files = world.files("m").await;
+    let newest = files.iter().map(|(_, path)| path.clone()).max().unwrap();
+    files.iter().filter(|(_, path)| *path == newest).count()
+}
+
+#[tokio::test]
+async fn what_too_few_hold_is_adopted_for_good_once_its_copies_are_complete() {
+    for (k, m, n) in SCHEMES {
+        let (_, quorum) = quorums(k, m);
+        for len in [400, 9000] {
+            // An inline object's shards lie in the copies, so it needs k of them.
+            for held in (if len == 400 { k } else { 1 })..quorum {
+                let world = World::new(k, m, n);
+                unacknowledged(&world, len, held).await;
+                let case = format!("{k}+{m} over {n}, {len} bytes, held by {held}");
+                assert_eq!(holders_of_newest(&world).await, held, "{case}");
+                let engine = world.open(&[]).await;
+                assert_eq!(keys(&engine).await, [LATE, "old"], "{case}");
+                assert_eq!(get(&engine, LATE, None).await.unwrap(), content(len, 9), "{case}");
+                engine.close().await.unwrap();
+                assert!(holders_of_newest(&world).await >= quorum, "{case}");
+                // Visible once, visible for ever: whichever m are away.
+                for away in subsets(n, m) {
+                    let engine = world.fork().open(&away).await;
+                    assert_eq!(keys(&engine).await, [LATE, "old"], "{case}, without {away:?}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_too_few_hold_is_garbage_without_k_good_shards() {
+    for (k, m, n) in SCHEMES {
+        let (_, quorum) = quorums(k, m);
+        for held in 1..quorum {
+            for cut in [false, true] {
+                let world = World::new(k, m, n);
+                unacknowledged(&world, 9000, held).await;
+                // One good shard fewer than it takes: the others are gone, or torn.
+                let shards = newest_shards(&world).await;
+                assert_eq!(shards.len(), k + m);
+                for (backend, path) in &shards[k - 1..] {
+                    let store = &world.stores[*backend].1;
+                    let bytes = store.get(path).await.unwrap().bytes().await.unwrap();
+                    store.delete(path).await.unwrap();
+                    if cut {
+                        store.put(path, bytes.slice(..bytes.len() - 1).into()).await.unwrap();
+                    }
+                }
+                let engine = world.open(&[]).await;
+                let case = format!("{k}+{m} over {n}, held by {held}, torn {cut}");
+                assert_eq!(keys(&engine).await, ["old"], "{case}");
+                assert_eq!(get(&engine, "old", None).await.unwrap(), content(9000, 8), "{case}");
+                assert_eq!(holders_of_newest(&world).await, held, "nothing is completed: {case}");
+                world.clock.turn(10);
+                let report = sweep(&engine).await;
+                assert_eq!(report.batches_removed, 1, "{case}: {report:?}");
+                assert_eq!(
+                    (world.files("m").await.len(), world.files("s").await.len()),
+                    (2 * (k + m).max(quorum), k + m)
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_inline_object_with_fewer_than_k_copies_is_garbage() {
+    for (k, m, n) in SCHEMES {
+        for held in 1..k {
+            let world = World::new(k, m, n);
+            unacknowledged(&world, 400, held).await;
+            let engine = world.open(&[]).await;
+            assert_eq!(keys(&engine).await, ["old"], "{k}+{m} over {n}, held by {held}");
+        }
+    }
+}
+
+/// Copies that cannot be completed do not count: with other backends away the record would not be seen.
+#[tokio::test]
+async fn what_too_few_hold_stays_unseen_while_its_copies_cannot_be_completed() {
+    for (k, m, n) in SCHEMES {
+        let world = World::new(k, m, n);
+        let held = m.min(k);
+        unacknowledged(&world, 9000, held).await;
+        world.refuse(&(0..n).collect::<Vec<_>>(), Refusals { puts: Some("m/"), ..Refusals::default() });
+        let engine = world.open(&[]).await;
+        assert_eq!(keys(&engine).await, ["old"], "{k}+{m} over {n}, held by {held}");
+        engine.close().await.unwrap();
+        world.heal();
+        assert_eq!(keys(&world.open(&[]).await).await, [LATE, "old"]);
+    }
+}
+
+/// With backends away nobody can say that it was not acknowledged.
+#[tokio::test]
+async fn what_may_have_been_acknowledged_is_shown() {
+    let world = World::new(4, 2, 6);
+    let engine = with_bucket(&world).await;
+    put(&engine, "x", &content(9000, 1)).await.unwrap();
+    engine.close().await.unwrap();
+    // 3 of 6 copies are left within reach, too few for a quorum of 5 and too many for garbage.
+    for backend in [0, 1] {
+        for path in world.paths(backend, "m").await {
+            world.stores[backend].1.delete(&path).await.unwrap();
+        }
+    }
+    world.refuse(&[0, 1, 2, 3], Refusals { puts: Some("m/"), ..Refusals::default() });
+    let engine = world.open(&[4]).await;
+    assert_eq!(keys(&engine).await, ["x"]);
+    assert_eq!(get(&engine, "x", None).await.unwrap(), content(9000, 1));
+}
+
+/// A backend that lists a file and then does not answer is as good as away: what lies there is not gone.
+#[tokio::test]
+async fn a_backend_that_fails_to_answer_leaves_doubt() {
+    for (folder, held) in [("m/", 3), ("s/", 2)] {
+        let world = World::new(4, 2, 6);
+        unacknowledged(&world, 9000, held).await;
+        for (backend, path) in newest_shards(&world).await.into_iter().filter(|(backend, _)| *backend >= 4) {
+            world.stores[backend].1.delete(&path).await.unwrap();
+        }
+        world.clock.turn(10);
+        let before = [world.files("m").await, world.files("s").await];
+        world.refuse(&[0, 1, 2], Refusals { gets: Some(folder), puts: Some(""), ..Refusals::default() });
+        let engine = world.open(&[]).await;
+        assert!(engine.status().await.unwrap().read_only.unwrap().contains("b0, b1, b2"), "{folder}");
+        engine.close().await.unwrap();
+        for (i, gate) in world.gates.iter().enumerate() {
+            let gets = (i == 0).then_some(folder);
+            gate.refuse(Refusals { gets, puts: Some("m/"), ..Refusals::default() });
+        }
+        let engine = world.open(&[]).await;
+        assert_eq!(engine.status().await.unwrap().read_only, None);
+        assert_eq!(sweep(&engine).await.unreachable, ["b0"], "{folder}");
+        assert_eq!([world.files("m").await, world.files("s").await], before, "{folder}");
+        world.heal();
+        sweep(&engine).await;
+        assert_eq!(keys(&engine).await, [LATE, "old"], "{folder}");
+        assert_eq!(get(&engine, LATE, None).await.unwrap(), content(9000, 9));
+    }
+}
+
+/// What was garbage for want of backends may be adopted when they are back: everything written meanwhile is newer, also
+/// when the clock was set back.
+#[tokio::test]
+async fn a_write_is_newer_than_every_record_that_was_seen() {
+    let world = World::new(4, 2, 6);
+    with_bucket(&world).await.close().await.unwrap();
+    world.clock.turn(HOUR_MS);
+    let engine = world.open(&[]).await;
+    put(&engine, "x", b"first").await.unwrap();
+    world.refuse(&(0..6).collect::<Vec<_>>(), Refusals { deletes: Some(""), ..Refusals::default() });
+    put(&engine, "x", &content(9000, 2)).await.unwrap();
+    engine.close().await.unwrap();
+    keep_copies(&world, 2).await;
+    world.clock.turn(-HOUR_MS);
+    world.refuse(&[2, 3, 4, 5], Refusals { puts: Some("m/"), ..Refusals::default() });
+    let engine = world.open(&[]).await;
+    assert_eq!(get(&engine, "x", None).await.unwrap(), b"first");
+    world.heal();
+    put(&engine, "x", b"third").await.unwrap();
+    engine.close().await.unwrap();
+    let engine = world.open(&[]).await;
+    assert_eq!(get(&engine, "x", None).await.unwrap(), b"third");
+}
+
+/// Repair moved a shard while its backend was away, and wrote the manifest anew. The old manifest and the old shard come
+/// back with the backend; the newer revision wins on every choice of backends, and the old files are swept.
+#[tokio::test]
+async fn a_newer_revision_wins_when_the_old_holder_comes_back() {
+    for (k, m, n) in [(4, 2, 7), (1, 3, 5), (2, 4, 7), (2, 1, 7)] {
+        let world = World::new(k, m, n);
+        let bytes = content(9000, 3);
+        let engine = with_bucket(&world).await;
+        put(&engine, "x", &bytes).await.unwrap();
+        engine.copy(("bucket", "x"), ("bucket", "y"), catalog::Precondition::None).await.unwrap();
+        engine.close().await.unwrap();
+        let holder = world.files("s").await.first().unwrap().0;
+        let engine = world.open(&[holder]).await;
+        let progress = Progress::default();
+        let plan = engine.plan_repair(&Scope::default(), Depth::Inventory, &progress).await.unwrap();
+        let done = engine.repair(&plan, &progress).await.unwrap();
+        assert!(done.failed.is_empty() && done.shards_rebuilt == 1, "{done:?}");
+        engine.close().await.unwrap();
+        for away in subsets(n, m) {
+            let engine = world.fork().open(&away).await;
+            for key in ["x", "y"] {
+                let info = engine.head("bucket", key, None).await.unwrap();
+                assert_eq!(info.manifest.revision, 1, "{k}+{m} over {n}, {key} without {away:?}");
+                assert_eq!(get(&engine, key, None).await.unwrap(), bytes);
+            }
+        }
+        let engine = world.open(&[]).await;
+        world.clock.turn(10);
+        for _ in 0..2 {
+            sweep(&engine).await;
+        }
+        assert!(world.paths(holder, "s").await.is_empty(), "the old shard");
+        assert_eq!(world.files("s").await.len(), k + m);
+        let request = CheckRequest { depth: Depth::Full, ..CheckRequest::default() };
+        assert_eq!(engine.check(&request, &progress).await.unwrap().whole, 2);
+    }
+}
