@@ -168,6 +168,12 @@ pub struct Serve {
     /// Serve TLS with a certificate made at this start.
     #[arg(long)]
     pub tls_self_signed: bool,
+    /// Serve plain HTTP to other machines: something before the gateway ends TLS, or nobody listens on the way.
+    #[arg(long, conflicts_with = "tls_self_signed")]
+    pub no_tls: bool,
+    /// Let everybody in who reaches the address.
+    #[arg(long)]
+    pub no_auth: bool,
 }
 
 /// `put`

@@ -89,6 +89,12 @@ impl KeyPair {
         }
     }
 
+    /// Takes a pair that was made at this start away again.
+    pub fn forget_new(&self) -> Result<(), Failure> {
+        let cannot = |e| Failure::local(format!("{} cannot be deleted", self.file.display()), &e);
+        if self.is_new { std::fs::remove_file(&self.file).map_err(cannot) } else { Ok(()) }
+    }
+
     /// What is told at the first start, and only then.
     pub fn announcement(&self) -> String {
         format!("key pair, told this once and kept in {}: {} {}", self.file.display(), self.id, self.secret)

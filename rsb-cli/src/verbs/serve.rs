@@ -1,8 +1,10 @@
 //! `serve`: the gateway.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
+use rsb_core::Status;
 use rsb_gateway::{AccessKey, Auth, GatewayConfig, PrototypeMode, Right, Secret, Tls};
 
 use super::key_pair::KeyPair;
@@ -13,15 +15,8 @@ use crate::config::{self, Config};
 use crate::failure::{DONE, FAILED, Failure, USAGE};
 
 pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
-    let mut flags = Vec::new();
-    if let Some(listen) = args.listen {
-        flags.push(Flag { flag: "--listen", key: "gateway.listen", value: listen.to_string() });
-    }
-    let config = assemble::load(cli, args.data.as_deref(), flags)?;
+    let config = assemble::load(cli, args.data.as_deref(), flags(args))?;
     let mut gateway = gateway_config(&config)?;
-    if args.tls_self_signed {
-        gateway.tls = Some(Tls::SelfSigned { names: Vec::new() });
-    }
     let recorder = PrometheusBuilder::new().install_recorder().map_err(|e| Failure::new(FAILED, e.to_string()))?;
     gateway.metrics_render = Some(Arc::new(move || recorder.render()));
     for warning in gateway.validate().map_err(|e| Failure::new(USAGE, e.to_string()))? {
@@ -33,26 +28,56 @@ pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
     gateway.keys.extend(pair.as_ref().map(KeyPair::access));
     let status = engine.status().await?;
     let bucket = gateway.prototype_bucket.clone();
-    let bound = rsb_gateway::bind(engine.clone(), gateway).await.map_err(|e| Failure::new(FAILED, e.to_string()))?;
-    let url = bound.url();
+    let bound = match rsb_gateway::bind(engine.clone(), gateway).await {
+        Ok(bound) => bound,
+        Err(error) => {
+            // It was not told yet, so the start that succeeds must make another one.
+            pair.as_ref().map_or(Ok(()), KeyPair::forget_new)?;
+            engine.close().await?;
+            return Err(Failure::new(FAILED, error.to_string()));
+        }
+    };
     if !cli.quiet {
-        let insecure = if args.tls_self_signed { "-k " } else { "" };
-        println!("RSBackup serves {url} (a page for people, the API below {url}/v1)");
-        println!("data: {}, {} on {} backends", config.source.describe(), status.scheme, status.backends.len());
-        match &status.domain_warning {
-            Some(warning) => println!("note: {warning}"),
-            None => println!("note: no loss of one failure domain makes anything unreadable"),
+        let lines = greeting(&config, &status, &bound.url(), &bucket, pair.as_ref());
+        if let Err(error) = writeln!(std::io::stdout(), "{}", lines.join("\n")) {
+            // A gateway does not end because nobody reads its first words.
+            tracing::debug!("stdout cannot be written: {error}");
         }
-        if let Some(pair) = pair.filter(|pair| pair.is_new) {
-            println!("{}", pair.announcement());
-        }
-        println!(
-            "try: curl {insecure}-F filename=hello.txt -F file=@README.md {url}/submit_data   (it goes to bucket {bucket})"
-        );
     }
     bound.run(stop_signal()).await;
     engine.close().await?;
     Ok(DONE)
+}
+
+/// The first words, for people: where it is, what it holds, what to try.
+fn greeting(config: &Config, status: &Status, url: &str, bucket: &str, pair: Option<&KeyPair>) -> Vec<String> {
+    let mut lines = vec![
+        format!("RSBackup serves {url} (a page for people, the API below {url}/v1)"),
+        format!("data: {}, {} on {} backends", config.source.describe(), status.scheme, status.backends.len()),
+        match &status.domain_warning {
+            Some(warning) => format!("note: {warning}"),
+            None => "note: no loss of one failure domain makes anything unreadable".into(),
+        },
+    ];
+    lines.extend(pair.filter(|pair| pair.is_new).map(KeyPair::announcement));
+    let insecure = if matches!(config.gateway.tls, Some(config::Tls::SelfSigned { .. })) { "-k " } else { "" };
+    lines.push(format!(
+        "try: curl {insecure}-F filename=hello.txt -F file=@README.md {url}/submit_data   (it goes to bucket {bucket})"
+    ));
+    lines
+}
+
+/// What the command line says over the config. The config's rules are held to it like to the file.
+fn flags(args: &Serve) -> Vec<Flag> {
+    let given = [
+        ("--listen", "gateway.listen", args.listen.map(|listen| listen.to_string())),
+        ("--tls-self-signed", "gateway.tls.self_signed", args.tls_self_signed.then(|| "true".into())),
+        ("--no-tls", "gateway.allow_plain_http", args.no_tls.then(|| "true".into())),
+        ("--no-auth", "gateway.auth", args.no_auth.then(|| "off".into())),
+    ];
+    let flag =
+        |(flag, key, value): (&'static str, &'static str, Option<String>)| Some(Flag { flag, key, value: value? });
+    given.into_iter().filter_map(flag).collect()
 }
 
 /// Whether a key pair is made where none is configured: on loopback, which needs none, for clients that want one.
