@@ -96,16 +96,27 @@ pub fn wrap_options(limits: &config::Limits) -> WrapOptions {
 /// What a repository is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
+    /// By one process at a time; a built-in default that was never used is made.
+    Make,
     /// By one process at a time.
     Write,
     /// Beside a process that writes, where there is one.
     Read,
 }
 
-/// Opens the repository of a config. The built-in default sets its own folders up.
+/// Opens the repository of a config. The built-in default sets its own folders up when something is to be stored.
 pub async fn open(config: &Config, access: Access) -> Result<Engine, Failure> {
-    let embedded = matches!(config.source, Source::Embedded(_));
     let mut engine_config = engine_config(config)?;
+    let embedded = match &config.source {
+        Source::Embedded(data) if access != Access::Make && !data.exists() => {
+            return Err(Failure::usage(format!(
+                "there is no config, and nothing in {} yet; `rsb serve`, `rsb mb` or `rsb put` begin there, or write a config with `rsb config init`",
+                data.display()
+            )));
+        }
+        Source::Embedded(_) => access != Access::Read,
+        Source::File(_) => false,
+    };
     if embedded {
         for backend in &config.backends {
             stores::ensure_container(&spec(config, backend)).await?;
@@ -127,11 +138,14 @@ async fn catalog(config: &Config, access: Access) -> Result<(Arc<dyn Catalog>, b
     let Some(path) = catalog_file(config)? else { return Ok((Arc::new(MemoryCatalog::default()), false)) };
     match (SqliteCatalog::open(&path, Mode::ReadWrite).await, access) {
         (Ok(catalog), _) => Ok((Arc::new(catalog), false)),
-        (Err(error), Access::Read) if error.kind() == ErrorKind::Unavailable => {
+        // Another process writes it, or this one may not.
+        (Err(error), Access::Read)
+            if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::ReadOnly | ErrorKind::Denied) =>
+        {
             tracing::info!("{error}; it is only read");
             Ok((Arc::new(SqliteCatalog::open(&path, Mode::ReadOnly).await?), true))
         }
-        (Err(error), Access::Write) if error.kind() == ErrorKind::Unavailable => {
+        (Err(error), _) if error.kind() == ErrorKind::Unavailable => {
             let hint = format!("where that is a gateway: --server http://{}", config.gateway.listen);
             Err(Failure::of_kind(error.kind().as_str(), format!("{error} ({hint})"), None, Vec::new()))
         }

@@ -29,6 +29,11 @@ impl Bar {
         Self(bar.with_style(style(if len.is_some() { BYTES } else { BYTES_OPEN })))
     }
 
+    /// A bar that is not drawn.
+    pub fn hidden() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
     /// Does something that writes to the terminal while the bar is out of its way.
     pub fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
         self.0.suspend(work)
@@ -51,7 +56,7 @@ impl Bar {
 
 /// Draws a long operation's progress while it lives.
 pub struct Watch {
-    _task: Option<AbortOnDropHandle<()>>,
+    task: Option<AbortOnDropHandle<()>>,
     bar: ProgressBar,
 }
 
@@ -72,12 +77,14 @@ impl Watch {
                 }
             }))
         });
-        Self { _task: task, bar }
+        Self { task, bar }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        // First the one that draws.
+        drop(self.task.take());
         self.bar.finish_and_clear();
     }
 }

@@ -501,6 +501,12 @@ def test_checking_the_built_in_config_makes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("verb", [["ls"], ["stat", "box/k"], ["check"], ["sweep"]])
+def test_looking_where_nothing_is_makes_nothing(tmp_path, verb):
+    done = rsb(*verb, cwd=tmp_path, env={"HOME": str(tmp_path), "XDG_CONFIG_HOME": ""}, expect=USAGE)
+    assert "config init" in done.err and list(tmp_path.iterdir()) == []
+
+
 def test_refused_credentials_alone_end_with_six(tmp_path):
     folders = {"p": tmp_path / "p", "q": tmp_path / "q", "r": tmp_path / "r"}
     from harness import Backend

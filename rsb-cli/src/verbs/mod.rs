@@ -37,8 +37,7 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Failure> {
         Some(url) => Box::new(Client::new(url, |name| std::env::var(name).ok())?),
         None => {
             let config = assemble::load(cli, None, Vec::new())?;
-            let access = if only_reads(&cli.verb) { Access::Read } else { Access::Write };
-            Box::new(Direct::new(assemble::open(&config, access).await?))
+            Box::new(Direct::new(assemble::open(&config, access(&cli.verb)).await?))
         }
     };
     let result = on_door(cli, out, door.as_ref()).await;
@@ -48,12 +47,15 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Failure> {
     Ok(code)
 }
 
-/// Whether a verb can be served beside a process that writes.
-fn only_reads(verb: &Verb) -> bool {
-    matches!(
-        verb,
-        Verb::Get { .. } | Verb::Cat { .. } | Verb::Stat { .. } | Verb::Ls { .. } | Verb::Ledger | Verb::Backend(_)
-    )
+/// What a verb needs of the repository: some can be served beside a process that writes, some begin one.
+fn access(verb: &Verb) -> Access {
+    match verb {
+        Verb::Put(_) | Verb::Mb { .. } => Access::Make,
+        Verb::Get { .. } | Verb::Cat { .. } | Verb::Stat { .. } | Verb::Ls { .. } | Verb::Ledger | Verb::Backend(_) => {
+            Access::Read
+        }
+        _ => Access::Write,
+    }
 }
 
 async fn on_door(cli: &Cli, out: &Out, door: &dyn Door) -> Result<u8, Failure> {

@@ -1,5 +1,6 @@
 //! `put`, `get`, `cat`, `stat`, `ls`, `rm`, `cp`, `mv`, `mb`, `rb`: one object or bucket each.
 
+use std::io::IsTerminal;
 use std::path::Path;
 
 use rsb_core::format::manifest::Versions;
@@ -77,7 +78,9 @@ pub async fn get(out: &Out, door: &dyn Door, object: &str, file: Option<&Path>) 
 pub async fn cat(out: &Out, door: &dyn Door, object: &str) -> Result<u8, Failure> {
     let object = Name::object(object)?;
     let mut download = door.get(&object).await?;
-    let bar = Bar::bytes(out, object.to_string(), Some(download.size));
+    // Where the bytes themselves go to the terminal, a bar would be in between.
+    let shown = !std::io::stdout().is_terminal();
+    let bar = if shown { Bar::bytes(out, object.to_string(), Some(download.size)) } else { Bar::hidden() };
     download.body = bar.count(download.body);
     let written = files::to_standard_output(download).await;
     bar.done();
