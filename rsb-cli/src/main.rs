@@ -16,6 +16,8 @@ mod progress;
 mod remote;
 mod verbs;
 
+use std::io::IsTerminal;
+
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,7 +33,13 @@ async fn main() {
         (false, _) => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("RSB_LOG").unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Colours are for eyes: in a log file they are noise.
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
     let out = Out::of(&cli);
     // The gateway ends in its own time; any other verb is dropped where it is, which takes its unfinished files away.
     let stops_itself = matches!(cli.verb, cli::Verb::Serve(_));

@@ -428,6 +428,13 @@ def test_progress_is_drawn_on_a_terminal_only(local, tmp_path):
     (tmp_path / "large").write_bytes(content(24 * MIB))
     put = ("--config", repository.config, "put", tmp_path / "large", "box/large")
     assert b"box/large" in on_terminal(*put)
+    with repository.gateway() as gateway:
+        for way in (("--server", gateway.url), ("--config", repository.config)):
+            assert b"box/large" in on_terminal(*way, "get", "box/large", tmp_path / "out")
+        assert b"checking" in on_terminal("--server", gateway.url, "check", "--depth", "full")
+    for verb, word in ((["check"], b"checking"), (["repair"], b"repairing"), (["drill"], b"drilling"),
+                       (["catalog", "rebuild"], b"rebuilding")):
+        assert word in on_terminal("--config", repository.config, *verb), verb
     for flag in ("--no-progress", "--json", "-q"):
         assert on_terminal(flag, *put) == b"", flag
     for verb in (["put", tmp_path / "large", "box/large"], ["get", "box/large", tmp_path / "out"], ["check", "--depth", "full"],

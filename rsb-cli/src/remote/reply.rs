@@ -55,8 +55,14 @@ impl Client {
     pub(super) fn broken(&self, error: &reqwest::Error) -> Failure {
         let cause = root_cause(error);
         let sentence = if error.is_connect() {
+            let tls = match self.shown().starts_with("https:") {
+                true => {
+                    " A certificate that the system does not know is trusted when it is in the file that SSL_CERT_FILE names."
+                }
+                false => "",
+            };
             format!(
-                "the gateway at {} cannot be reached ({cause}); is it running, and is the address right?",
+                "the gateway at {} cannot be reached ({cause}); is it running, and is the address right?{tls}",
                 self.shown()
             )
         } else {
