@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import stat
 import subprocess
 import threading
@@ -323,6 +324,34 @@ def test_a_key_in_the_address_or_the_environment(local):
         for way in ways(gateway.url, "wrong-secret"):
             assert "wrong-secret" not in rsb("ls", expect=REFUSED, **way).err
         rsb("ls", server=gateway.url, expect=REFUSED)
+
+
+def test_a_long_body_that_is_refused_tells_why(local, tmp_path):
+    repository = local()
+    with open(tmp_path / "long", "wb") as file:
+        file.truncate(200 * MIB)  # Longer than what a gateway takes and throws away.
+    with repository.gateway() as gateway:
+        done = rsb("put", tmp_path / "long", "none/k", server=gateway.url, expect=NOT_FOUND)
+        assert "none" in done.err
+        done = rsb("put", tmp_path / "long", "box/k", "--data-shards", "99", server=gateway.url, expect=USAGE)
+        assert "99" in done.err
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_read_that_is_stopped_leaves_no_file(local, tmp_path, how):
+    repository = local()
+    repository.rsb("mb", "box", expect=DONE)
+    (tmp_path / "in").write_bytes(content(64 * MIB))
+    repository.rsb("put", tmp_path / "in", "box/k", expect=DONE)
+    (tmp_path / "out").mkdir()
+    argv = [RSB, "--config", repository.config, "get", "box/k", tmp_path / "out" / "k"]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=environment()) as running:
+        while running.poll() is None and not list((tmp_path / "out").iterdir()):
+            pass
+        running.send_signal(how)
+    # It may have been quicker than the signal.
+    assert running.returncode in (DONE, 128 + how)
+    assert [p.name for p in (tmp_path / "out").iterdir()] in ([], ["k"])
 
 
 def test_what_is_no_gateway_is_said(tmp_path):

@@ -62,16 +62,20 @@ impl Client {
 
     /// Sends a request; an answer that is not a success is a failure.
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| self.broken(&error))?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        Err(self.refused(response).await)
+        self.accepted(request.send().await.map_err(|error| self.broken(&error))?).await
+    }
+
+    async fn accepted(&self, response: Response) -> Result<Response, Failure> {
+        if response.status().is_success() { Ok(response) } else { Err(self.refused(response).await) }
     }
 
     /// Sends a request and reads the JSON it is answered with.
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
-        let response = self.send(request).await?;
+        self.read_json(request.send().await.map_err(|error| self.broken(&error))?).await
+    }
+
+    async fn read_json<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
+        let response = self.accepted(response).await?;
         let body = response.bytes().await.map_err(|error| self.broken(&error))?;
         serde_json::from_slice(&body).map_err(|error| self.not_understood(&error.to_string()))
     }

@@ -31,10 +31,29 @@ impl Client {
         if let Some(len) = upload.len {
             request = request.header(CONTENT_LENGTH, len);
         }
-        let sent = self.json(request).await;
+        let broken = match request.send().await {
+            Ok(response) => return self.read_json(response).await,
+            Err(error) => self.broken(&error),
+        };
         // When it was the file that could not be read, the broken connection is only what followed from it.
         let failed_here = own.lock().unwrap_or_else(PoisonError::into_inner).take();
-        failed_here.map_or(sent, Err)
+        match failed_here {
+            Some(failure) => Err(failure),
+            None => Err(self.why_refused(&path).await.unwrap_or(broken)),
+        }
+    }
+
+    /// A gateway that refuses a long body answers before it has come, and whoever still sends may only see the connection
+    /// break. So the same is asked once more without a body, under a condition that never holds: nothing is written, and
+    /// any other refusal than that condition's is the first one's.
+    async fn why_refused(&self, path: &str) -> Option<Failure> {
+        let request = self.request(Method::PUT, path).header(CONTENT_TYPE, "application/octet-stream");
+        let request = request.header(CONTENT_LENGTH, 0).header(IF_MATCH, "\"only asking\"");
+        let response = request.send().await.ok()?;
+        if response.status().is_success() || response.status() == reqwest::StatusCode::PRECONDITION_FAILED {
+            return None;
+        }
+        Some(self.refused(response).await)
     }
 
     pub(super) async fn download(&self, object: &Name) -> Result<Download, Failure> {
