@@ -9,7 +9,7 @@ use super::key_pair::KeyPair;
 use crate::assemble::{self, Access};
 use crate::cli::{Cli, Serve};
 use crate::config::load::Flag;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Source};
 use crate::failure::{DONE, FAILED, Failure, USAGE};
 
 pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
@@ -40,6 +40,10 @@ pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
         println!("RSBackup serves {url} (a page for people, the API below {url}/v1)");
         println!("data: {}, {} on {} backends", config.source.describe(), status.scheme, status.backends.len());
         match &status.domain_warning {
+            _ if matches!(config.source, Source::Embedded(_)) => println!(
+                "note: all of it is on one disk, which is one failure domain: damage to any {} folders is survived, the loss of the disk is not",
+                status.scheme.m()
+            ),
             Some(warning) => println!("note: {warning}"),
             None => println!("note: no loss of one failure domain makes anything unreadable"),
         }
