@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +49,26 @@ def step(title):
     say(f"── {title}")
 
 
+@contextmanager
+def child(argv, **options):
+    """A child process with a process group of its own, which is ended when this run is interrupted."""
+    process = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+    try:
+        yield process
+    except BaseException:
+        for sent in (signal.SIGINT, signal.SIGKILL):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(process.pid, sent)
+                process.wait(10)
+        raise
+
+
 def cargo(*arguments):
     """Runs cargo with its own output; the build is the same one that `cargo test` uses."""
-    done = subprocess.run(["cargo", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        raise Failure(f"`cargo {' '.join(arguments)}` ended with {done.returncode}")
+    with child(["cargo", *arguments]) as process:
+        status = process.wait()
+    if status != 0:
+        raise Failure(f"`cargo {' '.join(arguments)}` ended with {status}")
 
 
 def start_conformance_servers(folder):
@@ -76,16 +92,7 @@ def start_conformance_servers(folder):
         "RSB_TEST_GCS_ENDPOINT": gcs.url,
         "RSB_TEST_TOXIPROXY": toxiproxy.url,
     }
-    skipped = 0
-    if servers.Postgres.is_available():
-        postgres = servers.Postgres(folder / "postgres").start()
-        started.append(postgres)
-        variables["RSB_TEST_POSTGRES_URL"] = postgres.database_url
-        say(f"PostgreSQL on {postgres.address}")
-    else:
-        skipped = 1
-        say("skipped: the PostgreSQL catalog's tests, because initdb and postgres are not on this machine")
-    return started, variables, Count(skipped=skipped)
+    return started, variables
 
 
 def run_cargo_tests(variables, expression):
@@ -94,31 +101,35 @@ def run_cargo_tests(variables, expression):
     if expression and re.fullmatch(r"\w+", expression):
         argv.append(expression)
     count = Count()
-    process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, **variables}, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        if found := CARGO_RESULT.match(line):
-            count += Count(*map(int, found.groups()))
-        elif CARGO_SKIPPED.match(line):
-            # Such a test counts itself as passed.
-            count += Count(passed=-1, skipped=1)
-    if process.wait() != 0 and count.failed == 0:
+    with child(argv, env={**os.environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+               errors="replace") as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            if found := CARGO_RESULT.match(line):
+                count += Count(*map(int, found.groups()))
+            elif CARGO_SKIPPED.match(line):
+                # Such a test counts itself as passed.
+                count += Count(passed=-1, skipped=1)
+        status = process.wait()
+    if status != 0 and count.failed == 0:
         # It did not even come to a result: a build that fails, a test binary that dies.
         count.failed += 1
     return count
 
 
-def run_pytest(expression, extra):
-    """The end-to-end tests, with the built binary."""
+def run_pytest(expression, extra, quick):
+    """The end-to-end tests, with the built binary; when `quick` only those that need no server."""
     with tempfile.TemporaryDirectory(prefix="rsb-pytest-") as scratch:
         report = Path(scratch) / "report.xml"
         argv = [str(tools.PYTHON), "-m", "pytest", "tests/e2e", "-q", "-ra", "--tb=short", "--durations=5",
                 "-p", "no:cacheprovider", f"--junitxml={report}", f"--basetemp={scratch}/files", *extra]
         if expression:
             argv += ["-k", expression]
-        done = subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
-        return count_pytest(report, done.returncode, expression)
+        if quick:
+            argv += ["-m", "not servers"]
+        with child(argv, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}) as process:
+            status = process.wait()
+        return count_pytest(report, status, expression)
 
 
 def count_pytest(report, status, expression):
@@ -134,23 +145,27 @@ def count_pytest(report, status, expression):
 
 
 def run(options):
-    needed = [] if options.quick else ["minio", "toxiproxy", "azurite", "pytest"]
-    installation = tools.Installation(needed)
+    pytest = tools.Installation(["pytest"])
+    installation = tools.Installation([] if options.quick else ["minio", "toxiproxy", "azurite"])
     step("build")
-    if options.e2e:
-        cargo("build", "--workspace")
-    else:
-        # Builds the binaries too, with the very features and profile of the test run.
+    # The end-to-end tests' binary, which `cargo test` builds only for a crate with integration tests of its own.
+    cargo("build", "--workspace")
+    if not options.e2e:
         cargo("test", "--workspace", "--no-run")
-    installation.wait()
     count = Count()
+    try:
+        installation.wait()
+    except tools.ToolError as error:
+        # Said aloud and counted; what needs no server still runs.
+        say(f"skipped: all tests on real servers, because {error}")
+        options.quick, count.skipped = True, 1
     if not options.e2e:
         count += run_rust_part(options)
+    step("end-to-end tests")
+    pytest.wait()
+    count += run_pytest(options.expression, options.extra, options.quick)
     if options.quick:
-        say("skipped: the conformance tests on real servers and the end-to-end tests, because of --quick")
-    else:
-        step("end-to-end tests")
-        count += run_pytest(options.expression, options.extra)
+        say("left out: the tests on real servers, because of --quick")
     return count
 
 
@@ -160,7 +175,7 @@ def run_rust_part(options):
     try:
         if not options.quick:
             step("servers for the conformance tests")
-            started, variables, count = start_conformance_servers(scratch)
+            started, variables = start_conformance_servers(scratch)
         step("cargo test")
         count += run_cargo_tests(variables, options.expression)
     finally:

@@ -65,9 +65,23 @@ pub async fn backends(config: &Config) -> Result<Vec<Backend>, Failure> {
     for backend in &config.backends {
         let store = stores::build(&spec(config, backend)).await?;
         let store = wrap(&backend.name, store, &wrap_options(&backend.limits));
-        out.push(Backend::with(&backend.name, store, backend.domain.clone(), backend.role, backend.cost));
+        let made = Backend::with(&backend.name, store, backend.domain.clone(), backend.role, backend.cost);
+        out.push(made.at(without_credentials(&config.url(backend))));
     }
     Ok(out)
+}
+
+/// An address as it may be shown.
+fn without_credentials(address: &str) -> String {
+    let Ok(mut url) = url::Url::parse(address) else { return address.to_owned() };
+    if url.username().is_empty() && url.password().is_none() && url.query().is_none() {
+        return address.to_owned();
+    }
+    url.set_query(None);
+    match (url.set_username(""), url.set_password(None)) {
+        (Ok(()), Ok(())) => url.to_string(),
+        _ => format!("{}:", url.scheme()),
+    }
 }
 
 /// How a backend with these limits is used.

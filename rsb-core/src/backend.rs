@@ -46,6 +46,7 @@ pub struct Backend(Arc<Inner>);
 struct Inner {
     name: String,
     store: Arc<dyn ObjectStore>,
+    place: Option<String>,
     domain: BTreeMap<String, String>,
     role: Role,
     cost: Cost,
@@ -76,12 +77,28 @@ impl Backend {
         Self(Arc::new(Inner {
             name: name.into(),
             store,
+            place: None,
             domain,
             role,
             cost,
             health: Health::default(),
             admitted: AtomicBool::new(false),
         }))
+    }
+
+    /// The same, shown to people as being at `place` (an address without secrets) instead of as its store shows itself. To be
+    /// said before it is cloned.
+    #[must_use]
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.place = Some(place.into());
+        }
+        self
+    }
+
+    /// Where it is, for people.
+    pub fn place(&self) -> String {
+        self.0.place.clone().unwrap_or_else(|| self.0.store.to_string())
     }
 
     /// Its name, as in the config and in manifests.

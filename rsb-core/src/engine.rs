@@ -146,7 +146,7 @@ impl Engine {
             let health = backend.health().snapshot();
             BackendStatus {
                 name: backend.name().to_owned(),
-                store: backend.store().to_string(),
+                store: backend.place(),
                 role: backend.role(),
                 domain: backend.domain().clone(),
                 reachable: backend.is_admitted() && !backend.health().is_suspect(),

@@ -12,6 +12,10 @@ from harness import RSB, Gateway, folders, rsb, write_config  # noqa: E402
 from support.tools import ROOT  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "servers: needs MinIO, Azurite or toxiproxy")
+
+
 def pytest_report_header():
     return f"rsb: {subprocess.run([RSB, '--version'], capture_output=True, text=True).stdout.strip() or 'not built'}"
 

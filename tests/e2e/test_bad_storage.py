@@ -97,6 +97,7 @@ def test_read_only_folders(local, tmp_path, mounts):
         assert gateway.request("GET", object_path("bkt", "k")).body == content(MIB), "reads go on"
 
 
+@pytest.mark.servers
 def test_a_wrong_key_is_refused_with_its_own_exit_code(tmp_path):
     minio = Minio(tmp_path / "minio").start()
     try:

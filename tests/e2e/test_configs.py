@@ -11,6 +11,8 @@ from harness import DONE, Gateway, object_path, rsb
 from support.servers import AZURITE_ACCOUNT, AZURITE_KEY, Azurite, Minio
 from support.tools import ROOT
 
+pytestmark = pytest.mark.servers
+
 CONFIGS = sorted(p.name for p in (ROOT / "config").glob("*.toml"))
 ENV = {"BACKUP_JOB_SECRET": "not-for-people", "AZ_ACCOUNT_KEY": AZURITE_KEY, "AZ2_ACCOUNT_KEY": AZURITE_KEY,
        **{f"STORE_{i}_{name}": value for i in (1, 2, 3)

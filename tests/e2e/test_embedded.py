@@ -43,6 +43,24 @@ def test_the_curl_line_that_it_prints_works(served, tmp_path):
     assert served.request("GET", "/retrieve_data/hello.txt").body == (ROOT / "README.md").read_bytes()
 
 
+def test_the_commands_of_the_readme_work_word_for_word(tmp_path):
+    blocks = (ROOT / "README.md").read_text().split("```")[1::2]
+    commands = [line for block in blocks[1:3] for line in block.strip().splitlines()]
+    assert len(commands) > 8
+    (tmp_path / "target" / "release").mkdir(parents=True)
+    (tmp_path / "target" / "release" / "rsb").symlink_to(RSB.resolve())
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    path = f"{tmp_path / 'target' / 'release'}:{environment()['PATH']}"
+    with Gateway(None, tmp_path / "serve.log").start(cwd=tmp_path) as gateway:
+        for command in commands:
+            done = subprocess.run(["bash", "-ec", command.replace("127.0.0.1:44987", gateway.address)], cwd=tmp_path,
+                                  capture_output=True, text=True, timeout=120, env={**environment(), "PATH": path})
+            assert done.returncode in (0, 4 if " check " in command else 0), f"{command}: {done}"
+            if "cmp" in command:
+                assert "the same" in done.stdout
+        assert gateway.request("GET", "/check_data/rsb").json()["health"] is True, "it was repaired"
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_what_goes_in_comes_out(served, tmp_path, size):
     file = write_content(tmp_path / "in", size)

@@ -7,6 +7,8 @@ from harness import (DONE, KIB, MIB, NOT_FOUND, SHORT, content, digest, file_dig
                      shard_files, submit, wipe_catalog, write_content)
 from world import MINIO_A, MINIO_B, World, folder_gone
 
+pytestmark = pytest.mark.servers
+
 SIZES = {"0": 0, "1": 1, "808": 808, "128k-1": 128 * KIB - 1, "128k": 128 * KIB, "128k+1": 128 * KIB + 1, "5m": 5 * MIB,
          "200m": 200 * MIB}
 DOORS = ("prototype", "v1", "cli")

@@ -3,11 +3,9 @@
 import atexit
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -213,75 +211,3 @@ class Toxiproxy(Server):
 
     def remove_toxic(self, proxy, kind):
         self._call("DELETE", f"/proxies/{proxy}/toxics/{kind}")
-
-
-class Postgres(Server):
-    """A database cluster of its own. It refuses to run as root, so root lends it to an unprivileged user."""
-
-    name = "postgres"
-
-    def __init__(self, folder):
-        super().__init__(folder)
-        # Its own folder under the system's temporary one: the unprivileged user may not be let into the project's.
-        self.home = Path(tempfile.mkdtemp(prefix="rsb-postgres-"))
-        if os.geteuid() == 0:
-            shutil.chown(self.home, self._user())
-        atexit.register(shutil.rmtree, self.home, ignore_errors=True)
-
-    @staticmethod
-    def _program(name):
-        found = shutil.which(name)
-        if found is None:
-            found = next((str(p) for p in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)), None)
-        return found
-
-    @classmethod
-    def is_available(cls):
-        return bool(cls._program("initdb") and cls._program("postgres"))
-
-    @staticmethod
-    def _user():
-        import pwd
-        try:
-            return pwd.getpwnam("postgres").pw_name
-        except KeyError:
-            return "nobody"
-
-    def _as_user(self, argv):
-        return ["runuser", "-u", self._user(), "--", *argv] if os.geteuid() == 0 else argv
-
-    def command(self):
-        return self._as_user([self._program("postgres"), "-D", str(self.home / "data"), "-p", str(self.port),
-                              "-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories=",
-                              "-c", "fsync=off"])
-
-    def start(self):
-        done = subprocess.run(self._as_user([self._program("initdb"), "-D", str(self.home / "data"), "-U", "rsb",
-                                             "-A", "trust", "-E", "UTF8", "--no-sync"]),
-                              cwd=self.home, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise ServerError(f"initdb ended with {done.returncode}:\n  {done.stderr.strip()[-800:]}")
-        return super().start()
-
-    def kill(self):
-        self._signal_postmaster(signal.SIGQUIT)
-        super().kill()
-
-    def stop(self):
-        # runuser does not pass every signal on, and the postmaster is the one to tell.
-        self._signal_postmaster(signal.SIGINT)
-        super().stop()
-
-    def _signal_postmaster(self, sent):
-        pid_file = self.home / "data" / "postmaster.pid"
-        if self.process is None or not pid_file.exists():
-            return
-        try:
-            os.kill(int(pid_file.read_text().split()[0]), sent)
-            self.process.wait(10)
-        except (OSError, ValueError, subprocess.TimeoutExpired):
-            pass
-
-    @property
-    def database_url(self):
-        return f"postgres://rsb@{self.address}/postgres"

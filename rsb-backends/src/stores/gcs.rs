@@ -26,10 +26,12 @@ pub(crate) fn open(
     let base = base
         .with_bucket_name(bucket)
         .with_retry(no_retry())
-        // Only a service account made for an emulator names an http:// address.
+        // A service account made for an emulator names an http:// address; one in the options is checked below.
         .with_client_options(client_options().with_allow_http(true))
         .with_http_connector(Connector::new(typed).with_plain_bucket(bucket));
     let builder = apply(spec, apply(spec, base, &keys(spec, env)?)?, &spec.options)?;
+    let named = builder.get_config_value(&GoogleConfigKey::BaseUrl);
+    super::check_endpoint(spec, named.as_deref(), spec.options.get("allow_http").is_some_and(|v| super::is_yes(v)))?;
     builder.build().map_err(|error| spec.cannot_open(error))
 }
 
@@ -115,6 +117,25 @@ mod tests {
             .unwrap();
         let text = path.display().to_string();
         open_with(Credentials::Env("G".into()), &|name| (name == "G_SERVICE_ACCOUNT").then(|| text.clone())).unwrap();
+    }
+
+    #[test]
+    fn an_address_in_the_options_is_checked() {
+        let with = |options: &[(&str, &str)]| {
+            let options = options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+            let spec = StoreSpec {
+                name: "g".into(),
+                url: "gs://box".into(),
+                options,
+                credentials: Credentials::Env("G".into()),
+            };
+            let env: Lookup<'_> = &|name| (name == "G_BEARER_TOKEN").then(|| "token".into());
+            open(&spec, "box", Typed::Temporary, env).map(drop).map_err(|error| error.to_string())
+        };
+        let plain = ("base_url", "http://127.0.0.1:9");
+        assert!(with(&[plain]).unwrap_err().contains("allow_http = true"));
+        with(&[plain, ("allow_http", "true")]).unwrap();
+        assert!(with(&[("base_url", "127.0.0.1:9")]).unwrap_err().contains("must begin with"));
     }
 
     #[test]

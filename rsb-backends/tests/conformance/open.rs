@@ -48,7 +48,7 @@ pub fn server(what: &str, variable: &str) -> Option<String> {
 /// Set in the process that [`in_environment`] starts.
 const INSIDE: &str = "RSB_TEST_INSIDE";
 
-/// Runs the test called `name` once more in a process of its own, with no AWS or proxy variables but `variables`: a
+/// Runs the test called `name` once more in a process of its own, with no variables of a cloud or a proxy but `variables`: a
 /// process's environment cannot be changed safely while its threads run. `true` in that process; the test that started it
 /// gets `false` when it passed.
 pub fn in_environment(name: &str, variables: &[(&str, &str)]) -> bool {
@@ -60,7 +60,7 @@ pub fn in_environment(name: &str, variables: &[(&str, &str)]) -> bool {
     again.args(["--exact", name, "--nocapture", "--test-threads=1"]);
     for (variable, _) in std::env::vars() {
         let upper = variable.to_ascii_uppercase();
-        if upper.starts_with("AWS_") || upper.ends_with("_PROXY") {
+        if ["AWS_", "AZURE_", "GOOGLE_"].iter().any(|start| upper.starts_with(start)) || upper.ends_with("_PROXY") {
             again.env_remove(variable);
         }
     }

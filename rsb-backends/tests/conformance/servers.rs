@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
 use rsb_backends::stores::{Credentials, StoreErrorKind, StoreSpec, build, ensure_container, probe};
 use rsb_backends::wrappers::{ErrorClass, WrapOptions, classify, wrap};
 
-use crate::open::{server, spec, unique, wrappers};
+use crate::open::{in_environment, server, spec, unique, wrappers};
 use crate::suite::{ALL, Abilities, run, short_ranges};
 
 /// The suite on the store by itself and on the wrapped one, each below a prefix of its own.
@@ -127,6 +128,47 @@ async fn azurite() {
     // Azurite does not know the header for where a listing begins (the wrapped store filters by itself), Azure has no
     // ranges of "the last n bytes", and of two uploads of one key the second one finds its blocks gone.
     both(&spec, Abilities { offset: false, suffix: false, last_upload_wins: false, ..ALL }).await;
+}
+
+#[tokio::test]
+async fn azures_keys_and_where_they_come_from() {
+    let Some(server) = server("Azure's credentials on Azurite", "RSB_TEST_AZURITE_ENDPOINT") else { return };
+    let variables = [
+        ("AZURITE_BLOB_STORAGE_URL", server.as_str()),
+        ("AZURE_STORAGE_ACCOUNT_NAME", "devstoreaccount1"),
+        ("AZURE_STORAGE_ACCOUNT_KEY", AZURITE_KEY),
+        ("AZ_ACCOUNT_NAME", "devstoreaccount1"),
+        ("AZ_ACCOUNT_KEY", AZURITE_KEY),
+        ("BAD_ACCOUNT_NAME", "devstoreaccount1"),
+        ("BAD_ACCOUNT_KEY", "d3Jvbmc="),
+    ];
+    if !in_environment("servers::azures_keys_and_where_they_come_from", &variables) {
+        return;
+    }
+    let endpoint = format!("{}/devstoreaccount1", server.trim_end_matches('/'));
+    let local = [("endpoint", endpoint.as_str()), ("allow_http", "true")];
+    let at = |options: &[(&str, &str)], credentials| StoreSpec {
+        credentials,
+        ..spec("azurite", format!("az://{}", unique("conf")), options)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("azure.toml");
+    let text = format!("account_name = \"devstoreaccount1\"\naccount_key = \"{AZURITE_KEY}\"\n");
+    std::fs::write(&file, text).unwrap();
+    for spec in [
+        at(&local, Credentials::Default),
+        at(&[("use_emulator", "true")], Credentials::Default),
+        at(&local, Credentials::Env("AZ".into())),
+        at(&local, Credentials::File(file)),
+    ] {
+        assert!(ensure_container(&spec).await.unwrap(), "{spec:?}");
+        let store = build(&spec).await.unwrap();
+        store.put(&Path::from("x"), "1".into()).await.unwrap();
+        assert_eq!(store.list(None).count().await, 1);
+    }
+    let wrong = at(&local, Credentials::Env("BAD".into()));
+    assert_eq!(probe(&wrong).await.unwrap_err().kind(), StoreErrorKind::Denied);
+    refused(&wrong).await;
 }
 
 /// Google's client on a MinIO whose bucket is open to everybody: the two share their XML interface, not their tokens.

@@ -11,7 +11,7 @@ use super::key_pair::KeyPair;
 use crate::assemble::{self, Access};
 use crate::cli::{Cli, Serve};
 use crate::config::load::Flag;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Source};
 use crate::failure::{DONE, FAILED, Failure, USAGE};
 
 pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
@@ -55,6 +55,10 @@ fn greeting(config: &Config, status: &Status, url: &str, bucket: &str, pair: Opt
         format!("RSBackup serves {url} (a page for people, the API below {url}/v1)"),
         format!("data: {}, {} on {} backends", config.source.describe(), status.scheme, status.backends.len()),
         match &status.domain_warning {
+            _ if matches!(config.source, Source::Embedded(_)) => format!(
+                "note: all of it is on one disk, which is one failure domain: damage to any {} folders is survived, the loss of the disk is not",
+                status.scheme.m()
+            ),
             Some(warning) => format!("note: {warning}"),
             None => "note: no loss of one failure domain makes anything unreadable".into(),
         },
