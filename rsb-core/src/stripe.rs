@@ -44,6 +44,11 @@ impl Layout {
         self.len.div_ceil(self.stripe_len())
     }
 
+    /// Whether every stripe has a number of 32 bits, as its checksum's place needs; only then does the arithmetic hold.
+    pub fn is_addressable(&self) -> bool {
+        self.stripes() <= u64::from(u32::MAX)
+    }
+
     /// Bytes of each block of stripe `stripe` (data and parity alike).
     pub fn block_len(&self, stripe: u64) -> u64 {
         let rest = self.len.saturating_sub(stripe * self.stripe_len());

@@ -8,8 +8,11 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::FormatError;
+use super::batch::MAX_RECORD_LEN;
+use super::shard::MAX_SYMBOL_LEN;
 use crate::id::{DataId, VersionId};
 use crate::scheme::Scheme;
+use crate::stripe::Layout;
 
 const WHAT: &str = "manifest record";
 
@@ -412,6 +415,10 @@ impl Record {
     }
 }
 
+fn check_symbol_len(len: u32) -> Result<(), String> {
+    if (1..=MAX_SYMBOL_LEN).contains(&len) { Ok(()) } else { Err(format!("symbol length {len}")) }
+}
+
 impl Manifest {
     /// The data ids of its segments (none for an inline object, whose bytes are in the record).
     pub fn data_ids(&self) -> impl Iterator<Item = DataId> + '_ {
@@ -436,14 +443,20 @@ impl Manifest {
 
     fn validate(&self) -> Result<(), String> {
         match &self.body {
+            Body::None if self.size > 0 => return Err(format!("{} bytes, and nowhere to have them", self.size)),
             Body::None => {}
             Body::Inline(body) => {
                 body.scheme.validate().map_err(|e| e.to_string())?;
+                check_symbol_len(body.symbol_len)?;
+                if self.size.div_ceil(body.scheme.k() as u64) > MAX_RECORD_LEN {
+                    return Err(format!("{} inline bytes are too many", self.size));
+                }
             }
             Body::Segments(body) => {
                 let mut total: u64 = 0;
                 for scheme in &body.schemes {
                     scheme.scheme.validate().map_err(|e| e.to_string())?;
+                    check_symbol_len(scheme.symbol_len)?;
                 }
                 for segment in &body.segments {
                     let scheme = body.schemes.get(usize::from(segment.scheme)).ok_or("no such scheme")?;
@@ -453,6 +466,10 @@ impl Manifest {
                     }
                     if placement.iter().any(|at| usize::from(*at) >= body.backends.len()) {
                         return Err("a placement names no backend".into());
+                    }
+                    let layout = Layout::new(&scheme.scheme, scheme.symbol_len as usize, segment.len);
+                    if !layout.is_addressable() {
+                        return Err(format!("a segment of {} bytes", segment.len));
                     }
                     total = total.checked_add(segment.len).ok_or("segment lengths overflow")?;
                 }

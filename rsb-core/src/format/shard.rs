@@ -30,6 +30,8 @@ const MAGIC: &[u8; 8] = b"RSBSHARD";
 /// The newest format version this program writes and reads.
 pub const VERSION: u16 = 1;
 const WHAT: &str = "shard header";
+/// The longest symbol of a codec, in bytes.
+pub(super) const MAX_SYMBOL_LEN: u32 = 64;
 
 /// What a shard says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +111,7 @@ impl ShardHeader {
             return Err(malformed(format!("shard index {index} of {} shards", scheme.n())));
         }
         let symbol_len = u32_at(64);
-        if symbol_len == 0 || symbol_len > 64 {
+        if symbol_len == 0 || symbol_len > MAX_SYMBOL_LEN {
             return Err(malformed(format!("symbol length {symbol_len}")));
         }
         let uuid_at = |at: usize| {
@@ -119,13 +121,17 @@ impl ShardHeader {
         };
         let mut len = [0u8; 8];
         len.copy_from_slice(&head[24..32]);
-        Ok(Self {
+        let header = Self {
             repository: RepositoryId(uuid_at(32)),
             data_id: DataId(uuid_at(48)),
             index,
             scheme,
             segment_len: u64::from_le_bytes(len),
             symbol_len,
-        })
+        };
+        if !header.layout().is_addressable() {
+            return Err(malformed(format!("segment length {}", header.segment_len)));
+        }
+        Ok(header)
     }
 }

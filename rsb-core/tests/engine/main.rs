@@ -8,6 +8,7 @@ mod compose;
 mod crash;
 mod fixtures;
 mod gate;
+mod mutations;
 mod quorum;
 mod rebuild;
 mod support;
