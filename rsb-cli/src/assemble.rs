@@ -139,7 +139,12 @@ pub async fn open(config: &Config, access: Access) -> Result<Engine, Failure> {
     let backends = backends(config).await?;
     let env = Env::system();
     if embedded {
-        Engine::init_markers(&engine_config, &backends, &env).await?;
+        let made = Engine::init_markers(&engine_config, &backends, &env).await?;
+        if made.len() < backends.len() {
+            for name in made {
+                tracing::warn!(backend = name, "was gone and was made anew, empty; `rsb repair` fills it again");
+            }
+        }
     }
     let (catalog, beside) = catalog(config, access).await?;
     engine_config.read_only = beside;

@@ -293,7 +293,7 @@ class Gateway:
                 connection.sendall(data)
                 if half_close:
                     connection.shutdown(socket.SHUT_WR)
-            except (BrokenPipeError, ConnectionResetError):
+            except OSError:
                 pass  # It may refuse and close before everything is sent.
             reply = b""
             try:
