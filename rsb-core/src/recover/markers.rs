@@ -1,0 +1,135 @@
+//! Markers: what says that a backend is this repository's, and which of its backends.
+
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use object_store::PutPayload;
+
+use crate::backend::Backend;
+use crate::core::{Fault, FaultKind, get_all, put};
+use crate::engine::EngineConfig;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::format::marker::Marker;
+use crate::format::paths;
+use crate::id::RepositoryId;
+
+/// How long a marker is waited for.
+const MARKER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A backend's marker; `None` where there is none.
+pub(crate) async fn read_marker(backend: &Backend) -> Result<Option<Marker>, Fault> {
+    let path = paths::marker();
+    let read = get_all(backend, &path, 64 << 10);
+    match tokio::time::timeout(MARKER_TIMEOUT, read).await {
+        Err(_) => Err(Fault::unreachable("it did not answer in time")),
+        Ok(Err(fault)) if fault.kind == FaultKind::Missing => Ok(None),
+        Ok(Err(fault)) => Err(fault),
+        Ok(Ok(bytes)) => Marker::decode(&bytes).map(Some).map_err(|e| Fault::corrupt(e.to_string())),
+    }
+}
+
+/// The markers of all backends, in their order.
+pub(crate) async fn read_markers(backends: &[Backend]) -> Vec<Result<Option<Marker>, Fault>> {
+    let all = backends.to_vec();
+    stream::iter(all)
+        .map(|backend| async move { read_marker(&backend).await })
+        .buffered(backends.len().max(1))
+        .collect()
+        .await
+}
+
+pub(crate) fn wrong_marker(backend: &Backend, found: &Marker, id: RepositoryId) -> Option<Error> {
+    let sentence = if found.repository_id != id {
+        format!(
+            "backend {:?} belongs to repository {:?} ({}), not to this one ({id}); nothing was written; point it at another bucket or folder",
+            backend.name(),
+            found.repository,
+            found.repository_id,
+        )
+    } else if found.backend != backend.name() {
+        format!(
+            "backend {:?} is marked as backend {:?} of this repository; two names point at the same place, or a backend was renamed; nothing was written",
+            backend.name(),
+            found.backend,
+        )
+    } else {
+        return None;
+    };
+    Some(Error::config(sentence).backends([backend.name()]))
+}
+
+/// See [`crate::Engine::init_markers`].
+pub(crate) async fn init_markers(config: &EngineConfig, backends: &[Backend], env: &Env) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (backend, marker) in backends.iter().zip(read_markers(backends).await) {
+        let marker = marker.map_err(|fault| {
+            Error::unavailable(format!("the marker of backend {:?} cannot be read: {}", backend.name(), fault.detail))
+                .backends([backend.name()])
+        })?;
+        found.push((backend, marker));
+    }
+    let known = found.iter().find_map(|(_, m)| m.as_ref());
+    let id = known.map_or_else(|| RepositoryId(env.new_id()), |m| m.repository_id);
+    let margin = known.map_or(config.scheme.parity_shards, |m| m.record_margin);
+    for (backend, marker) in &found {
+        if let Some(error) = marker.as_ref().and_then(|m| wrong_marker(backend, m, id)) {
+            return Err(error);
+        }
+    }
+    let mut created = Vec::new();
+    for (backend, _) in found.iter().filter(|(_, m)| m.is_none()) {
+        write_marker(backend, &Marker::new(id, &config.name, backend.name(), margin)).await?;
+        created.push(backend.name().to_owned());
+    }
+    Ok(created)
+}
+
+pub(crate) async fn write_marker(backend: &Backend, marker: &Marker) -> Result<()> {
+    put(backend, &paths::marker(), PutPayload::from(marker.encode())).await.map_err(|fault| {
+        Error::unavailable(format!("the marker of backend {:?} cannot be written: {}", backend.name(), fault.detail))
+            .backends([backend.name()])
+    })
+}
+
+/// Admits the backends whose markers are right. Gives the repository's id and record margin.
+pub(crate) async fn admit(config: &EngineConfig, backends: &[Backend]) -> Result<(RepositoryId, usize)> {
+    let markers = read_markers(backends).await;
+    let known: Vec<&Marker> = markers.iter().filter_map(|m| m.as_ref().ok().and_then(Option::as_ref)).collect();
+    let Some(first) = known.first() else {
+        if markers.iter().all(|m| matches!(m, Ok(None))) {
+            return Err(Error::config(format!(
+                "no backend of repository {:?} has a marker: it was never set up; run `rsb config init`",
+                config.name
+            )));
+        }
+        let why: Vec<String> = backends
+            .iter()
+            .zip(&markers)
+            .filter_map(|(b, m)| m.as_ref().err().map(|f| format!("{}: {}", b.name(), f.detail)))
+            .collect();
+        return Err(Error::unavailable(format!("no backend can be reached ({})", why.join("; "))));
+    };
+    let id = first.repository_id;
+    let margin = known.iter().map(|m| usize::from(m.record_margin)).min().unwrap_or_default();
+    for (backend, marker) in backends.iter().zip(&markers) {
+        match marker {
+            Ok(Some(found)) => match wrong_marker(backend, found, id) {
+                Some(error) => return Err(error),
+                None => backend.admit(),
+            },
+            Ok(None) => {
+                backend.health().failed("it has no marker");
+                tracing::error!(
+                    backend = backend.name(),
+                    "has no marker, so it is not used: it is empty, or not this repository's; `rsb config init` writes one"
+                );
+            }
+            Err(fault) => {
+                backend.health().failed(&fault.detail);
+                tracing::error!(backend = backend.name(), "is not used until it shows its marker: {}", fault.detail);
+            }
+        }
+    }
+    Ok((id, margin))
+}

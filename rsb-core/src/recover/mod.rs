@@ -1,0 +1,251 @@
+//! From the backends to the catalog: markers, batches, the catch-up at start, the rebuild, and the comparison of both.
+//!
+//! A record that enough backends show is taken as it is. One held by too few is adopted only after its copies were
+//! completed and k good shards were seen, so that what was once visible stays visible; else it is garbage.
+
+mod batches;
+mod markers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+use object_store::PutPayload;
+
+pub(crate) use self::batches::{Loaded, list_all, load_batch};
+pub(crate) use self::markers::{admit, init_markers, read_marker, wrong_marker};
+use crate::api::{Progress, RebuildReport, VerifyReport};
+use crate::catalog::{BatchRow, Catalog, Commit, Holder, HolderState, MemoryCatalog};
+use crate::core::{Core, Fault, FaultKind, put, size_of};
+use crate::error::Result;
+use crate::format::batch::BatchImage;
+use crate::format::manifest::{Body, Record};
+use crate::format::{paths, shard};
+use crate::id::BatchId;
+use crate::read::piece::Piece;
+
+/// The catalog's named value that holds the repository's id.
+pub(crate) const REPOSITORY_ID: &str = "repository_id";
+struct Recovery<'a> {
+    core: &'a Arc<Core>,
+    catalog: &'a dyn Catalog,
+    /// Complete the copies of what too few backends hold.
+    adopt: bool,
+    /// Backends that could not be listed, or did not answer when something of a batch was looked at.
+    unreachable: BTreeSet<String>,
+    report: RebuildReport,
+}
+
+/// Brings a catalog up to date with the backends: reads the batches it does not know, from `from` on.
+pub(crate) async fn catch_up(
+    core: &Arc<Core>,
+    catalog: &dyn Catalog,
+    from: Option<BatchId>,
+    adopt: bool,
+    progress: &Progress,
+) -> Result<RebuildReport> {
+    let after = from.map(paths::batch);
+    let listed = list_all(core, paths::manifests(), after, |meta| paths::parse_batch(&meta.location)).await;
+    let mut batches: BTreeMap<BatchId, Vec<String>> = BTreeMap::new();
+    for (backend, ids) in &listed.files {
+        for id in ids {
+            batches.entry(*id).or_default().push(backend.clone());
+        }
+    }
+    progress.set_total(batches.len() as u64, 0);
+    let unreachable = listed.unreachable.into_iter().collect();
+    let mut recovery = Recovery { core, catalog, adopt, unreachable, report: RebuildReport::default() };
+    for (id, backends) in batches {
+        progress.check()?;
+        if catalog.batch(id).await?.is_none() {
+            recovery.take(id, &backends).await?;
+        }
+        progress.add(1, 0);
+    }
+    let mut report = recovery.report;
+    report.certain = recovery.unreachable.len() <= core.record_margin;
+    report.unreachable = recovery.unreachable.into_iter().collect();
+    report.versions = catalog.counts().await?.versions;
+    report.buckets = catalog.buckets().await?.len() as u64;
+    Ok(report)
+}
+
+impl Recovery<'_> {
+    async fn take(&mut self, id: BatchId, backends: &[String]) -> Result<()> {
+        let mut loaded = load_batch(self.core, id, backends).await;
+        self.report.batches += 1;
+        self.report.records += loaded.records.len() as u64;
+        self.unreachable.extend(loaded.unreachable.iter().cloned());
+        for record in loaded.records.values() {
+            // Garbage now, it may be adopted when more backends are back: what is written until then must be newer.
+            self.core.env.observe_id(record.record.version().0);
+        }
+        let (k, m) = loaded.scheme(self.core);
+        let (copies, quorum) = self.core.record_quorum(k, m);
+        if loaded.holders.len() < quorum && !self.adopt_short(&mut loaded, copies, quorum).await? {
+            // Until it is swept it is known as nobody's: a dead batch would be deleted at once.
+            self.report.garbage += 1;
+            tracing::warn!(batch = %id, copies = loaded.holders.len(), "a batch that was never acknowledged is garbage");
+            return Ok(());
+        }
+        let row = BatchRow { id, len_bytes: loaded.len_bytes, copies: copies as u16, holders: loaded.holders.clone() };
+        let commit = Commit { batch: row, records: loaded.located(), ledger: Vec::new() };
+        self.catalog.commit(commit).await?;
+        Ok(())
+    }
+
+    /// Whether a batch held by too few backends becomes visible all the same.
+    async fn adopt_short(&mut self, loaded: &mut Loaded, copies: usize, quorum: usize) -> Result<bool> {
+        if loaded.records.is_empty() {
+            return Ok(false);
+        }
+        let good = self.has_good_shards(loaded).await;
+        // Where shards are missing and no backend is, it was undone, or it is lost.
+        let perhaps_acknowledged = loaded.holders.len() + self.unreachable.len() >= loaded.least_quorum(self.core)
+            && (good || !self.unreachable.is_empty());
+        if good && let Ok(image) = loaded.image(self.core).await {
+            if self.adopt {
+                complete(self.core, &image, loaded, copies).await;
+            }
+            if loaded.holders.len() >= quorum || !self.adopt {
+                self.report.adopted += 1;
+                return Ok(true);
+            }
+        }
+        Ok(perhaps_acknowledged)
+    }
+
+    /// Whether every version in it has k good shards: seen by their sizes, inline ones by their checksums.
+    async fn has_good_shards(&mut self, loaded: &Loaded) -> bool {
+        for record in loaded.records.values() {
+            let Record::Version(manifest) = &record.record else { continue };
+            match &manifest.body {
+                Body::None => {}
+                Body::Inline(body) => {
+                    if record.inline.len() < body.scheme.k() {
+                        return false;
+                    }
+                }
+                Body::Segments(body) => {
+                    for view in body.views() {
+                        if self.good_shards(&Piece::of_segment(&view)).await < view.scheme.scheme.k() {
+                            return false;
+                        }
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    async fn good_shards(&mut self, piece: &Piece) -> usize {
+        let core = self.core;
+        let expected = shard::HEADER_LEN as u64 + piece.layout.shard_body_len();
+        let shards = stream::iter(piece.shards.iter().flatten().cloned()).map(|at| async move {
+            let size = match core.admitted(&at.backend) {
+                Some(backend) => size_of(backend, &at.path).await,
+                None => Err(Fault { kind: FaultKind::Missing, detail: String::new() }),
+            };
+            (at.backend, size)
+        });
+        let mut good = 0;
+        for (backend, size) in shards.buffer_unordered(32).collect::<Vec<_>>().await {
+            match size {
+                Ok(size) => good += usize::from(size == expected),
+                Err(fault) if fault.kind == FaultKind::Unreachable => {
+                    self.unreachable.insert(backend);
+                }
+                Err(_) => {}
+            }
+        }
+        good
+    }
+}
+
+/// Writes the copies of a batch that are missing, each to a backend that has none.
+async fn complete(core: &Core, image: &BatchImage, loaded: &mut Loaded, copies: usize) {
+    let have: BTreeSet<u16> = loaded.holders.iter().map(|h| h.copy).collect();
+    for copy in (0..copies as u16).filter(|c| !have.contains(c)) {
+        let taken: BTreeSet<String> = loaded.holders.iter().map(|h| h.backend.clone()).collect();
+        let free = core.backends.iter().filter(|b| b.is_admitted() && b.is_writable() && !taken.contains(b.name()));
+        for backend in free {
+            let payload = PutPayload::from_bytes(image.copy(&core.checksums, copy));
+            if put(backend, &paths::batch(image.batch()), payload).await.is_ok() {
+                let holder = Holder { backend: backend.name().to_owned(), copy, state: HolderState::Held };
+                loaded.holders.push(holder);
+                break;
+            }
+        }
+    }
+}
+
+/// Empties the catalog and rebuilds it from the backends alone.
+pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<RebuildReport> {
+    let before = core.closed_reason();
+    core.set_read_only(Some("the catalog is being rebuilt".into()));
+    let result = async {
+        core.catalog.clear().await?;
+        core.catalog.set_value(REPOSITORY_ID, Some(core.repository.to_string())).await?;
+        catch_up(core, core.catalog.as_ref(), None, !core.config.read_only, progress).await
+    };
+    let result = result.await;
+    core.set_read_only(before);
+    let report = result?;
+    judge_certainty(core, &report);
+    Ok(report)
+}
+
+/// Serves read-only while more backends are missing than a sure history allows.
+pub(crate) fn judge_certainty(core: &Core, report: &RebuildReport) {
+    if report.certain || core.config.accept_uncertain_history {
+        core.set_uncertain(None);
+        if !report.certain {
+            tracing::error!(unreachable = ?report.unreachable, "the history is uncertain, and was accepted so");
+        }
+        return;
+    }
+    core.set_uncertain(Some(format!(
+        "{} backends cannot be reached ({}), more than the {} that may be missing for the history to be sure; bring them back, or accept an uncertain history",
+        report.unreachable.len(),
+        report.unreachable.join(", "),
+        core.record_margin,
+    )));
+}
+
+/// Compares the catalog with what a rebuild would make of the backends; changes nothing.
+pub(crate) async fn verify(core: &Arc<Core>, progress: &Progress) -> Result<VerifyReport> {
+    let fresh = MemoryCatalog::default();
+    let rebuilt = catch_up(core, &fresh, None, false, progress).await?;
+    let (ours, theirs) = (all_versions(core.catalog.as_ref()).await?, all_versions(&fresh).await?);
+    let mut differences = Vec::new();
+    for (name, ours) in &ours {
+        match theirs.get(name) {
+            None => differences.push(format!("{}/{} version {} is not on the backends", name.0, name.1, name.2)),
+            Some(theirs) if theirs != ours => {
+                differences
+                    .push(format!("{}/{} version {} is described otherwise on the backends", name.0, name.1, name.2));
+            }
+            Some(_) => {}
+        }
+    }
+    for name in theirs.keys().filter(|name| !ours.contains_key(*name)) {
+        differences.push(format!("{}/{} version {} is not in the catalog", name.0, name.1, name.2));
+    }
+    Ok(VerifyReport { versions: ours.len() as u64, differences, unreachable: rebuilt.unreachable })
+}
+
+type VersionName = (String, String, crate::id::VersionId);
+
+async fn all_versions(catalog: &dyn Catalog) -> Result<BTreeMap<VersionName, crate::format::manifest::Manifest>> {
+    let mut out = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = catalog.versions_after(after.clone(), 1000).await?;
+        let Some(last) = page.last() else { return Ok(out) };
+        after = Some((last.manifest.bucket.clone(), last.manifest.key.clone(), last.manifest.version));
+        for entry in page {
+            let m = entry.manifest;
+            out.insert((m.bucket.clone(), m.key.clone(), m.version), m);
+        }
+    }
+}
