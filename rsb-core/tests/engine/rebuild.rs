@@ -192,11 +192,12 @@ async fn a_write_is_newer_than_every_record_that_was_seen() {
     world.clock.turn(HOUR_MS);
     let engine = world.open(&[]).await;
     put(&engine, "x", b"first").await.unwrap();
+    world.clock.turn(1000);
     world.refuse(&(0..6).collect::<Vec<_>>(), Refusals { deletes: Some(""), ..Refusals::default() });
     put(&engine, "x", &content(9000, 2)).await.unwrap();
     engine.close().await.unwrap();
     keep_copies(&world, 2).await;
-    world.clock.turn(-HOUR_MS);
+    world.clock.turn(-HOUR_MS - 1000);
     world.refuse(&[2, 3, 4, 5], Refusals { puts: Some("m/"), ..Refusals::default() });
     let engine = world.open(&[]).await;
     assert_eq!(get(&engine, "x", None).await.unwrap(), b"first");
