@@ -216,7 +216,11 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
                 if self.doomed {
                     return;
                 }
-                if let Some(other) = self.placer.next(|b| b.is_admitted() && !b.health().is_suspect()).cloned() {
+                let enough = self.out.stored() + self.in_flight.iter().flatten().count() >= self.scatter.ack;
+                let healthy = self.placer.next(|b| b.is_admitted() && !b.health().is_suspect());
+                // One that failed before may work again: better tried than the write refused.
+                let other = healthy.or_else(|| if enough { None } else { self.placer.next(Backend::is_admitted) });
+                if let Some(other) = other.cloned() {
                     self.launch(file, other);
                 }
             }
