@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 
 /// What a backend is used for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -141,18 +140,13 @@ impl Backend {
     }
 }
 
-/// How long a backend that failed is passed over at first; doubles with each further failure.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-/// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
-
-/// What is known of a backend's health: a circuit breaker and a running latency. One that failed is passed over for a
-/// while where another can serve; the first use after the pause is its probe.
+/// What is known of a backend's health: a circuit breaker and a running latency. One that failed is passed over where another
+/// can serve, and hardly waited for where none can, until it succeeds at something: the watch asks it for its marker
+/// every few seconds, so no write and no read has to be the probe.
 #[derive(Default)]
 pub struct Health {
     failures_in_row: AtomicU32,
     latency_us: AtomicU64,
-    open_until: Mutex<Option<Instant>>,
     last_error: Mutex<Option<String>>,
 }
 
@@ -172,9 +166,7 @@ pub struct HealthSnapshot {
 impl Health {
     /// An operation succeeded; `latency` is the time it took to answer, where that says something of the backend.
     pub fn succeeded(&self, latency: Option<Duration>) {
-        if self.failures_in_row.swap(0, Ordering::Relaxed) > 0 {
-            *lock(&self.open_until) = None;
-        }
+        self.failures_in_row.store(0, Ordering::Relaxed);
         if let Some(latency) = latency {
             let new = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
             let old = self.latency_us.load(Ordering::Relaxed);
@@ -184,15 +176,13 @@ impl Health {
 
     /// An operation failed in a way that speaks of the backend (not "not found").
     pub fn failed(&self, error: &str) {
-        let failures = self.failures_in_row.fetch_add(1, Ordering::Relaxed);
-        let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(8)).min(LONGEST_PAUSE);
-        *lock(&self.open_until) = Some(Instant::now() + pause);
+        self.failures_in_row.fetch_add(1, Ordering::Relaxed);
         *lock(&self.last_error) = Some(error.to_owned());
     }
 
     /// Whether it should be passed over where another can serve.
     pub fn is_suspect(&self) -> bool {
-        lock(&self.open_until).is_some_and(|until| Instant::now() < until)
+        self.failures_in_row.load(Ordering::Relaxed) > 0
     }
 
     /// Running mean of the time to the first answer.

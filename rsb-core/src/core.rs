@@ -315,7 +315,7 @@ pub(crate) async fn delete(backend: &Backend, path: &Path) -> Result<(), Fault> 
 
 /// How long the sign of life of an ill backend is waited for once everything else is there.
 pub(crate) fn suspect_patience(elapsed: Duration) -> Duration {
-    elapsed / 4 + Duration::from_millis(50)
+    elapsed / 4 + Duration::from_millis(2)
 }
 
 /// Deletes files on many backends at once, as far as they can be reached; what is left is garbage for the sweep.
