@@ -11,17 +11,24 @@ use crate::backend::Backend;
 use crate::core::Core;
 use crate::recover::{catch_up, judge_certainty, read_marker, wrong_marker};
 
+/// The well ones are asked too, in one round of so many: every five minutes, which costs a request each.
+const WELL_ONES_EACH: u64 = 30;
+
 /// Watches until the repository is closed or let go of.
 pub(crate) fn start(core: &Arc<Core>) {
     let (weak, closing, every) = (Arc::downgrade(core), core.closing.clone(), core.config.watch_every);
     core.tasks.spawn(async move {
-        loop {
+        for round in 1u64.. {
             tokio::select! {
                 () = closing.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
             let Some(core) = weak.upgrade() else { return };
-            look_at_the_ill(&core).await;
+            if round.is_multiple_of(WELL_ONES_EACH) {
+                look_at_all(&core).await;
+            } else {
+                look_at_the_ill(&core).await;
+            }
         }
     });
 }

@@ -126,6 +126,14 @@ def assert_unchanged(before, *folders, within=10):
     assert now == before, f"files were written: added {added}, removed {gone}, changed {changed}"
 
 
+def wait_until(holds, within=60):
+    """Polls until `holds()` is true."""
+    until = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < until, f"it did not come true within {within} s"
+        time.sleep(0.2)
+
+
 def shard_files(folder):
     """Without those that a killed writer did not finish: no listing shows them, and the store removes them by their age."""
     return sorted(p for p in (Path(folder) / "s").rglob("*") if p.is_file() and "#" not in p.name)

@@ -7,8 +7,9 @@ import subprocess
 import pytest
 
 from harness import (DONE, FAILED, MIB, NOT_FOUND, REFUSED, SHORT, USAGE, Backend, assert_unchanged, content, object_path,
-                     rsb, run_job, shard_files, tree, wipe_catalog, write_config)
+                     rsb, run_job, shard_files, tree, wait_until, wipe_catalog, write_config)
 from support.servers import Minio, free_port
+from world import folder_gone
 
 DAY = 86400
 
@@ -169,6 +170,39 @@ def test_a_lost_disk_does_not_stop_the_gateway(local):
         reply = gateway.request("PUT", object_path("bkt", "k2"), content(MIB, 2))
         assert reply.status in (200, 201) and reply.json()["short"] >= 1, reply.text
         assert not repository.folders[0].exists(), "a folder that is gone is not made anew in silence"
+
+
+def test_a_disk_that_comes_back_is_used_without_a_restart(local):
+    repository = local()
+    repository.rsb("mb", "bkt", expect=DONE)
+    back = folder_gone(repository.folders[0])
+    with repository.gateway() as gateway:
+        assert gateway.request("PUT", object_path("bkt", "k"), content(MIB)).json()["short"] >= 1
+        back()
+        wait_until(lambda: gateway.request("GET", "/v1/status").json()["backends"][0]["reachable"])
+        assert gateway.request("PUT", object_path("bkt", "k2"), content(MIB)).json()["short"] == 0
+        run_job(gateway, "repair", {})
+        assert run_job(gateway, "check", {"depth": "full"})["damaged"] == []
+        assert shard_files(repository.folders[0]), "it holds shards again"
+
+
+def test_a_sweep_deletes_nothing_while_a_backend_does_not_show_its_marker(local, clock_shift):
+    repository = local()
+    repository.rsb("mb", "bkt", expect=DONE)
+    repository.rsb("put", "-", "bkt/k", stdin=content(MIB), expect=DONE)
+    garbage = repository.folders[1] / "s" / "00" / "01890a5d-ac96-774b-bcce-b302099a8000.0"
+    garbage.parent.mkdir(exist_ok=True)
+    garbage.write_bytes(b"garbage")
+    with repository.gateway(env=clock_shift(30 * DAY)) as gateway:
+        assert gateway.request("GET", object_path("bkt", "k")).body == content(MIB)
+        marker = repository.folders[0] / "rsb.json"
+        kept = marker.read_bytes()
+        marker.unlink()
+        assert run_job(gateway, "sweep", {})["unreachable"] == [repository.folders[0].name]
+        assert garbage.exists() and not gateway.request("GET", "/v1/status").json()["backends"][0]["reachable"]
+        marker.write_bytes(kept)
+        assert run_job(gateway, "sweep", {})["shards_removed"] == 1
+        assert not garbage.exists()
 
 
 @pytest.mark.parametrize("damage", [lambda f: f.write_bytes(b""), lambda f: f.write_bytes(f.read_bytes()[:50]),
