@@ -148,10 +148,9 @@ def run(options):
     pytest = tools.Installation(["pytest"])
     installation = tools.Installation([] if options.quick else ["minio", "toxiproxy", "azurite"])
     step("build")
-    # The end-to-end tests' binary, which `cargo test` builds only for a crate with integration tests of its own.
-    cargo("build", "--workspace")
-    if not options.e2e:
-        cargo("test", "--workspace", "--no-run")
+    # One graph for all: a `cargo build` beside it would compile most dependencies a second time, with other features. The
+    # end-to-end tests' `rsb` is made with it, because rsb-cli has an integration test.
+    cargo("test", "--workspace", "--no-run")
     count = Count()
     try:
         installation.wait()

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.servers import HOST, free_port  # noqa: E402
 from support.tools import ROOT  # noqa: E402
 
-RSB = Path(os.environ.get("RSB_BIN") or ROOT / "target" / "debug" / "rsb")
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+RSB = Path(os.environ.get("RSB_BIN") or TARGET / "debug" / "rsb")
 READY_SECONDS = 60
 KIB, MIB = 1 << 10, 1 << 20
 # Exit codes as documented.
