@@ -1,6 +1,7 @@
 //! What all parts of an opened repository share, and the few ways in which they talk to a backend.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::Checksums;
 use crate::id::{DataId, RepositoryId};
 use crate::lease::Leases;
+
+/// Objects that share one of so many locks wait for each other's revisions.
+const REVISION_LOCKS: u64 = 64;
 
 /// Memory is handed out in units of this many bytes.
 const MEMORY_UNIT: u64 = 64 << 10;
@@ -45,6 +49,8 @@ pub(crate) struct Core {
     read_only: Mutex<Option<String>>,
     /// Why the history is not sure, so that writes could contradict it.
     uncertain: Mutex<Option<String>>,
+    /// One revision of a version is written at a time: two writers of the same number would lose one of them.
+    revisions: Vec<tokio::sync::Mutex<()>>,
     /// Ends the work that goes on for as long as the repository is open.
     pub closing: CancellationToken,
 }
@@ -83,6 +89,7 @@ impl Core {
             arriving: Mutex::default(),
             read_only: Mutex::new(config.read_only.then(|| "it was opened read-only".to_owned())),
             uncertain: Mutex::default(),
+            revisions: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             closing: CancellationToken::new(),
             config,
         }
@@ -148,6 +155,13 @@ impl Core {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Held from reading an object's manifest to committing the next revision of it.
+    pub async fn revising(&self, bucket: &str, key: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        (bucket, key).hash(&mut hasher);
+        self.revisions[(hasher.finish() % REVISION_LOCKS) as usize].lock().await
     }
 
     /// Protects a data id whose bytes are arriving from the sweep, until the guard is dropped.

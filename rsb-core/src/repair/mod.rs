@@ -317,7 +317,11 @@ async fn revise(
     data_id: DataId,
     moves: &[(u16, String)],
 ) -> Result<()> {
-    let mut manifest = entry.manifest;
+    let m = &entry.manifest;
+    let _revising = core.revising(&m.bucket, &m.key).await;
+    // What was deleted meanwhile needs no revision.
+    let Some(now) = core.catalog.entry(&m.bucket, &m.key, Some(m.version)).await? else { return Ok(()) };
+    let mut manifest = now.manifest;
     let Body::Segments(old) = &manifest.body else { return Ok(()) };
     let mut body = SegmentedBody::default();
     let (mut k, mut m) = (core.config.scheme.k(), core.config.scheme.m());

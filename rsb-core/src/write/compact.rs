@@ -3,13 +3,19 @@
 
 use std::sync::Arc;
 
+use futures::stream::{self, StreamExt, TryStreamExt};
+
 use crate::api::Progress;
-use crate::catalog::{BatchRow, BucketRule, HolderState, Precondition};
+use crate::catalog::{BatchRow, BucketRule, HolderState, Located, Precondition};
 use crate::core::Core;
 use crate::error::Result;
+use crate::format::batch::InlineShards;
 use crate::format::manifest::Record;
 use crate::recover::load_batch;
 use crate::write::commit::{Committer, Pending};
+
+/// Records moved at once: they share a batch.
+const AT_ONCE: usize = 128;
 
 /// Rewrites what lives in batches made before `horizon_ms` of which more than half is dead. Gives how many there were.
 pub(crate) async fn compact(
@@ -44,29 +50,49 @@ async fn rewrite(core: &Arc<Core>, committer: &Committer, row: BatchRow) -> Resu
         // What cannot be read now stays where it is, for the repair.
         let Some(found) = loaded.records.get(&at.extent.offset) else { return Ok(false) };
         let Ok(inline) = loaded.inline_of(core, found) else { return Ok(false) };
-        let record = next_revision(&found.record);
-        let default = core.config.scheme;
-        let scheme = match &record {
-            Record::Version(manifest) => manifest.scheme().unwrap_or(default),
-            _ => default,
-        };
-        wishes.push(Pending {
-            bucket: record.bucket().to_owned(),
-            key: record.key().to_owned(),
-            precondition: Precondition::None,
-            bucket_rule: BucketRule::Any,
-            keeps_id: true,
-            k: scheme.k(),
-            m: scheme.m(),
-            inline,
-            make: Box::new(move |_| record),
-            ledger: Vec::new(),
-            hold: None,
-        });
+        wishes.push((at, found.record.clone(), inline));
     }
-    let commits = wishes.into_iter().map(|wish| committer.commit(wish));
-    futures::future::try_join_all(commits).await?;
+    let moves = wishes.into_iter().map(|(at, record, inline)| move_record(core, committer, at, record, inline));
+    stream::iter(moves.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     Ok(true)
+}
+
+/// Commits a record's next revision, unless somebody else has done so since.
+async fn move_record(
+    core: &Arc<Core>,
+    committer: &Committer,
+    at: Located,
+    record: Record,
+    inline: InlineShards,
+) -> Result<()> {
+    let _revising = core.revising(record.bucket(), record.key()).await;
+    let default = core.config.scheme;
+    let scheme = match &record {
+        Record::Version(m) => {
+            let now = core.catalog.entry(&m.bucket, &m.key, Some(m.version)).await?;
+            if now.is_none_or(|entry| entry.at != at) {
+                return Ok(());
+            }
+            m.scheme().unwrap_or(default)
+        }
+        _ => default,
+    };
+    let record = next_revision(&record);
+    let pending = Pending {
+        bucket: record.bucket().to_owned(),
+        key: record.key().to_owned(),
+        precondition: Precondition::None,
+        bucket_rule: BucketRule::Any,
+        keeps_id: true,
+        k: scheme.k(),
+        m: scheme.m(),
+        inline,
+        make: Box::new(move |_| record),
+        ledger: Vec::new(),
+        hold: None,
+    };
+    committer.commit(pending).await?;
+    Ok(())
 }
 
 fn next_revision(record: &Record) -> Record {

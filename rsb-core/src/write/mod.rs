@@ -250,6 +250,7 @@ pub(crate) async fn keep_digests(
     let m = &info.manifest;
     // A small object's record carries its shards, so it is not written anew for this: its digests cost one small read.
     let Body::Segments(_) = m.body else { return Ok(()) };
+    let _revising = core.revising(&m.bucket, &m.key).await;
     let Some(entry) = core.catalog.entry(&m.bucket, &m.key, Some(m.version)).await? else { return Ok(()) };
     let scheme = entry.manifest.scheme().unwrap_or(core.config.scheme);
     let manifest = Manifest { revision: entry.manifest.revision + 1, run_digests: Some(digests), ..entry.manifest };
