@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rusty_erasure::{Coder, DecodePlan, Matrix, gf};
 
+use super::few::with_room;
 use super::memo::{Memo, Pattern};
 use super::{CodecError, CodecId, ErasureCodec, Shape, input};
 
@@ -43,7 +44,8 @@ impl Cauchy {
     }
 
     /// Computes checked shards: `sources` are those of `pattern.from`, `outputs` those of `pattern.to`, all of one length.
-    pub(super) fn compute(
+    /// N is at least n.
+    pub(super) fn compute<const N: usize>(
         &self,
         pattern: Pattern,
         sources: &[&[u8]],
@@ -51,17 +53,41 @@ impl Cauchy {
     ) -> Result<(), CodecError> {
         let shape = pattern.shape;
         let coder = self.coder(shape)?;
-        let mut shards = vec![None; shape.n()];
-        for (&index, &bytes) in pattern.from.iter().zip(sources) {
-            shards[usize::from(index)] = Some(bytes); // checked: below n
+        let mut shards = [None; N];
+        for (index, &bytes) in pattern.from.iter().zip(sources) {
+            shards[index] = Some(bytes);
         }
         let plan = self.plans.get(pattern, |pattern| {
-            let present = shards.iter().map(|shard| shard.is_some()).collect::<Vec<_>>();
-            let rebuild = pattern.to.iter().map(|&index| usize::from(index)).collect::<Vec<_>>();
+            let present = (0..shape.n()).map(|index| pattern.from.contains(index)).collect::<Vec<_>>();
+            let rebuild = pattern.to.iter().collect::<Vec<_>>();
             let plan = coder.decode_plan(&present, &rebuild).map_err(|error| internal(shape, error))?;
             Ok((plan, rebuild.len() * shape.k() * TABLE_BYTES))
         })?;
-        coder.recover_with(&plan, &shards, outputs).map_err(|error| internal(shape, error))
+        coder.recover_with(&plan, &shards[..shape.n()], outputs).map_err(|error| internal(shape, error))
+    }
+
+    /// Adds to checked parity what the data shard `index` contributes to it.
+    pub(super) fn add(
+        &self,
+        shape: Shape,
+        index: usize,
+        shard: &[u8],
+        parity: &mut [&mut [u8]],
+    ) -> Result<(), CodecError> {
+        self.coder(shape)?.update(index, shard, parity).map_err(|error| internal(shape, error))
+    }
+
+    fn restore_in<const N: usize>(
+        &self,
+        shape: Shape,
+        present: &[(usize, &[u8])],
+        wanted: &mut [(usize, &mut [u8])],
+    ) -> Result<(), CodecError> {
+        let mut todo = input::restore::<N>(shape, present, wanted)?;
+        if todo.len == 0 || todo.outputs.is_empty() {
+            return Ok(());
+        }
+        self.compute::<N>(todo.pattern, &todo.sources, &mut todo.outputs)
     }
 }
 
@@ -84,6 +110,10 @@ impl ErasureCodec for Cauchy {
         1
     }
 
+    fn kernel(&self) -> &'static str {
+        rusty_erasure::best_kernels().name
+    }
+
     fn encode(&self, shape: Shape, data: &[&[u8]], parity: &mut [&mut [u8]]) -> Result<(), CodecError> {
         let len = input::encode_len(shape, data, parity)?;
         if len == 0 || shape.m() == 0 {
@@ -98,12 +128,23 @@ impl ErasureCodec for Cauchy {
         present: &[(usize, &[u8])],
         wanted: &mut [(usize, &mut [u8])],
     ) -> Result<(), CodecError> {
-        let mut todo = input::restore(shape, present, wanted)?;
-        if todo.len == 0 || todo.to.is_empty() {
+        with_room!(shape, N => self.restore_in::<N>(shape, present, wanted))
+    }
+
+    fn update(
+        &self,
+        shape: Shape,
+        index: usize,
+        old: &[u8],
+        new: &[u8],
+        parity: &mut [&mut [u8]],
+    ) -> Result<(), CodecError> {
+        let len = input::update_len(shape, index, old, new, parity)?;
+        if len == 0 || shape.m() == 0 {
             return Ok(());
         }
-        let pattern = Pattern { shape, from: todo.from, to: todo.to };
-        self.compute(pattern, &todo.sources, &mut todo.outputs)
+        let add = |change: &[u8], parity: &mut [&mut [u8]]| self.add(shape, index, change, parity);
+        with_room!(shape, N => input::each_change::<N>(old, new, parity, add))
     }
 }
 

@@ -5,21 +5,63 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Shape;
+use super::{MAX_SHARDS, Shape};
 
-/// Which matrix: computes the shards `to` from the k shards `from`, both ascending.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+/// Which matrix: computes the shards `to` from the shards `from`, both in ascending order. `from` are k shards, or one data
+/// shard where it stands for a change of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Pattern {
     pub shape: Shape,
-    pub from: Vec<u16>,
-    pub to: Vec<u16>,
+    pub from: ShardSet,
+    pub to: ShardSet,
 }
 
 impl Pattern {
     /// The pattern of an encode: all parity from all data.
     pub(super) fn encode(shape: Shape) -> Pattern {
-        let index = |i| i as u16; // n <= 256
-        Pattern { shape, from: (0..shape.k()).map(index).collect(), to: (shape.k()..shape.n()).map(index).collect() }
+        Pattern { shape, from: (0..shape.k()).collect(), to: (shape.k()..shape.n()).collect() }
+    }
+
+    /// The pattern of an update: all parity from one data shard.
+    pub(super) fn update(shape: Shape, index: usize) -> Pattern {
+        Pattern { from: std::iter::once(index).collect(), ..Pattern::encode(shape) }
+    }
+}
+
+/// Some shards of a stripe: shard i is bit i % 64 of word i / 64.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub(super) struct ShardSet([u64; MAX_SHARDS / 64]);
+
+impl ShardSet {
+    /// Adds a shard and tells whether it was new. The index must be below [`MAX_SHARDS`].
+    pub(super) fn insert(&mut self, index: usize) -> bool {
+        let (word, bit) = (&mut self.0[index / 64], 1 << (index % 64));
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+
+    pub(super) fn contains(&self, index: usize) -> bool {
+        self.0[index / 64] >> (index % 64) & 1 == 1
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// The shards, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..MAX_SHARDS).filter(|&index| self.contains(index))
+    }
+}
+
+impl FromIterator<usize> for ShardSet {
+    fn from_iter<I: IntoIterator<Item = usize>>(indices: I) -> ShardSet {
+        let mut set = ShardSet::default();
+        for index in indices {
+            set.insert(index);
+        }
+        set
     }
 }
 

@@ -4,7 +4,8 @@
 //! codec makes for an id may never change. [`self_test`] holds each build to that with pinned hashes.
 //!
 //! Read in this order: this file (the trait and the registry), `input` (the checks both codecs share), `cauchy`,
-//! `novelpoly` with its `rows` (which matrix) and `kernel` (how it is applied), `memo`, `self_test`.
+//! `novelpoly` with its `rows` (which matrix) and `kernel` (how it is applied), `memo`, `few`, `self_test`.
+//! docs/codecs.md explains the codes, and has figures.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +13,7 @@ use std::sync::{Arc, LazyLock};
 
 mod cauchy;
 mod error;
+mod few;
 mod input;
 mod memo;
 mod novelpoly;
@@ -21,7 +23,7 @@ mod tests;
 
 pub use cauchy::Cauchy;
 pub use error::CodecError;
-pub use novelpoly::NovelPoly;
+pub use novelpoly::{KERNEL_VARIABLE, Kernel, NovelPoly};
 pub use self_test::self_test;
 
 /// Most shards of one stripe, data and parity together. GF(2^8) has 256 elements and `cauchy` needs one a shard.
@@ -101,7 +103,7 @@ impl fmt::Display for Shape {
 /// - **Any length**, 0 too; no length need be a multiple of [`symbol_len`](Self::symbol_len), which says only where
 ///   stripes are best cut.
 /// - **All or nothing**: on an error no buffer has been written, but for [`CodecError::Internal`].
-/// - **Blocking**: both calls compute on the calling thread and never sleep; an async caller bounds the work it hands over.
+/// - **Blocking**: every call computes on the calling thread and never sleeps; an async caller bounds the work it hands over.
 pub trait ErasureCodec: Send + Sync + fmt::Debug + 'static {
     /// What manifests and shards made with this code record.
     fn id(&self) -> CodecId;
@@ -111,6 +113,9 @@ pub trait ErasureCodec: Send + Sync + fmt::Debug + 'static {
 
     /// Bytes of one symbol. Stripe arithmetic rounds block lengths up to a multiple of it.
     fn symbol_len(&self) -> usize;
+
+    /// Name of what does the arithmetic on this processor, for people: which instructions, not which code.
+    fn kernel(&self) -> &'static str;
 
     /// Computes the parity of a stripe. `data`: k slices of equal length; `parity`: m buffers of the same length,
     /// overwritten, in index order (the first is shard k).
@@ -136,6 +141,23 @@ pub trait ErasureCodec: Send + Sync + fmt::Debug + 'static {
         shape: Shape,
         present: &[(usize, &[u8])],
         wanted: &mut [(usize, &mut [u8])],
+    ) -> Result<(), CodecError>;
+
+    /// Brings the parity of a stripe up to date when one data shard changes, without the other data shards.
+    ///
+    /// `index`: the data shard, 0..k; `old` and `new`: its bytes before and after; `parity`: all m parity shards as an
+    /// encode with `old` made them, in index order, made what an encode with `new` would make. All of equal length.
+    ///
+    /// # Errors
+    /// [`CodecError::IndexOutOfRange`] for an index that is not a data shard's, [`CodecError::ShardCount`],
+    /// [`CodecError::LengthMismatch`].
+    fn update(
+        &self,
+        shape: Shape,
+        index: usize,
+        old: &[u8],
+        new: &[u8],
+        parity: &mut [&mut [u8]],
     ) -> Result<(), CodecError>;
 }
 

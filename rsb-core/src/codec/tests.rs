@@ -46,8 +46,15 @@ pub(super) fn shape(k: usize, m: usize) -> Shape {
     Shape::new(k, m).unwrap()
 }
 
+/// `novelpoly` with each kernel this processor can run.
+pub(super) fn every_kernel() -> impl Iterator<Item = NovelPoly> {
+    Kernel::available().map(|kernel| NovelPoly::with_kernel(kernel).unwrap())
+}
+
+/// Both codecs, `novelpoly` with every kernel this processor can run.
 fn both() -> Vec<Arc<dyn ErasureCodec>> {
-    Codecs::with_builtin().iter().cloned().collect()
+    let novelpoly = every_kernel().map(|codec| Arc::new(codec) as Arc<dyn ErasureCodec>);
+    novelpoly.chain([Arc::new(Cauchy::new()) as Arc<dyn ErasureCodec>]).collect()
 }
 
 /// Any valid shape, an order of its shards, and how many of the first of them are lost.
@@ -124,6 +131,47 @@ proptest! {
                 prop_assert_eq!(shard, &shards[*index], "{:?} {} shard {}", codec, shape, index);
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn an_update_makes_what_an_encode_would((shape, order, _) in any_loss(), len in 0..9000usize, seed: u64) {
+        let index = order.iter().copied().find(|&index| index < shape.k()).unwrap();
+        let len = if shape.n() > 24 { len % 80 } else { len };
+        for codec in both() {
+            let mut shards = stripe(&*codec, shape, len, seed);
+            let new = random_shards(1, len, !seed).remove(0);
+            let old = std::mem::replace(&mut shards[index], new.clone());
+            let (data, parity) = shards.split_at_mut(shape.k());
+            let mut buffers = parity.iter_mut().map(|shard| &mut shard[..]).collect::<Vec<_>>();
+            codec.update(shape, index, &old, &new, &mut buffers).unwrap();
+            let mut expected = vec![vec![0xaa; len]; shape.m()];
+            let mut buffers = expected.iter_mut().map(|shard| &mut shard[..]).collect::<Vec<_>>();
+            codec.encode(shape, &slices(data), &mut buffers).unwrap();
+            prop_assert_eq!(parity, expected, "{:?} {} shard {} of {}", codec, shape, index, len);
+        }
+    }
+}
+
+#[test]
+fn update_refuses_wrong_arguments() {
+    let shape = shape(3, 2);
+    for codec in both() {
+        let error = |index, old: usize, new: usize, parity: &[usize]| {
+            let mut parity = parity.iter().map(|&len| vec![0xaa; len]).collect::<Vec<_>>();
+            let mut buffers = parity.iter_mut().map(|shard| &mut shard[..]).collect::<Vec<_>>();
+            let error = codec.update(shape, index, &vec![1; old], &vec![2; new], &mut buffers).unwrap_err();
+            assert!(parity.iter().flatten().all(|&byte| byte == 0xaa), "a failed call wrote");
+            error
+        };
+        assert_eq!(error(3, 8, 8, &[8, 8]), CodecError::IndexOutOfRange { index: 3, shape });
+        assert_eq!(error(0, 8, 8, &[8]), CodecError::ShardCount { kind: "parity", have: 1, need: 2 });
+        let length = |index, len| CodecError::LengthMismatch { index, len, expected: 8 };
+        assert_eq!(error(2, 8, 6, &[8, 8]), length(2, 6));
+        assert_eq!(error(2, 8, 8, &[8, 7]), length(4, 7));
     }
 }
 
@@ -271,6 +319,9 @@ impl ErasureCodec for Altered {
     fn symbol_len(&self) -> usize {
         1
     }
+    fn kernel(&self) -> &'static str {
+        "none"
+    }
     fn encode(&self, shape: Shape, data: &[&[u8]], parity: &mut [&mut [u8]]) -> Result<(), CodecError> {
         Cauchy::new().encode(shape, data, parity)?;
         parity.last_mut().and_then(|shard| shard.last_mut()).into_iter().for_each(|byte| *byte ^= self.flip_parity);
@@ -285,6 +336,16 @@ impl ErasureCodec for Altered {
         Cauchy::new().restore(shape, present, wanted)?;
         wanted[0].1[0] ^= self.flip_restored;
         Ok(())
+    }
+    fn update(
+        &self,
+        shape: Shape,
+        index: usize,
+        old: &[u8],
+        new: &[u8],
+        parity: &mut [&mut [u8]],
+    ) -> Result<(), CodecError> {
+        Cauchy::new().update(shape, index, old, new, parity)
     }
 }
 

@@ -12,9 +12,20 @@ use super::super::{CodecError, CodecId, Shape};
 /// Order of the multiplicative group: logarithms are added modulo this.
 const ORDER: u64 = FIELD_SIZE as u64 - 1;
 
-/// The matrix of `pattern`, row by row: row r holds the k constants of the shard `to[r]`, in the order of `from`.
+/// The matrix of `pattern`, row by row: row r holds the constants of the r-th shard of `to`, in the order of `from`.
+/// Where `from` is a single data shard of several, its column of the encoding.
 pub(super) fn coefficients(pattern: &Pattern) -> Result<Vec<Additive>, CodecError> {
-    if *pattern == Pattern::encode(pattern.shape) { generator(pattern.shape) } else { Ok(lagrange(pattern)) }
+    let encode = Pattern::encode(pattern.shape);
+    if *pattern == encode {
+        return generator(pattern.shape);
+    }
+    if pattern.from.len() == pattern.shape.k() {
+        return Ok(lagrange(pattern));
+    }
+    let columns = pattern.from.iter().collect::<Vec<_>>();
+    let rows = lagrange(&encode);
+    let rows = rows.chunks_exact(pattern.shape.k());
+    Ok(rows.flat_map(|row| columns.iter().map(|&column| row[column])).collect())
 }
 
 /// k': the crate's number of data positions.
@@ -23,8 +34,7 @@ fn crate_k(shape: Shape) -> usize {
 }
 
 /// The crate's codeword position of a shard.
-fn position(shape: Shape, shard: u16) -> usize {
-    let shard = usize::from(shard);
+fn position(shape: Shape, shard: usize) -> usize {
     if shard < shape.k() { shard } else { crate_k(shape) + (shard - shape.k()) }
 }
 
@@ -54,7 +64,7 @@ pub(super) fn generator(shape: Shape) -> Result<Vec<Additive>, CodecError> {
 /// prod(w + q, q in X) / ((w + p) * prod(p + q, q in X but p)).
 pub(super) fn lagrange(pattern: &Pattern) -> Vec<Additive> {
     let shape = pattern.shape;
-    let from = pattern.from.iter().map(|&shard| position(shape, shard)).collect::<Vec<_>>();
+    let from = pattern.from.iter().map(|shard| position(shape, shard)).collect::<Vec<_>>();
     let zeros = shape.k()..crate_k(shape);
     // The logarithm of the product of the differences of `point` to all known points but itself.
     let log_product = |point: usize| {
@@ -63,7 +73,7 @@ pub(super) fn lagrange(pattern: &Pattern) -> Vec<Additive> {
     };
     let weights = from.iter().map(|&p| (p, log_product(p))).collect::<Vec<_>>();
     let mut rows = Vec::with_capacity(pattern.to.len() * from.len());
-    for &shard in &pattern.to {
+    for shard in pattern.to.iter() {
         let w = position(shape, shard);
         let all = log_product(w);
         rows.extend(weights.iter().map(|&(p, weight)| {

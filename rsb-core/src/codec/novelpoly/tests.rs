@@ -5,7 +5,7 @@ use reed_solomon_novelpoly::f2e16::{Additive, BASE, GENERATOR};
 use reed_solomon_novelpoly::{CodeParams, ReedSolomon, WrappedShard};
 
 use super::super::MAX_SHARDS;
-use super::super::tests::{random_shards, restore, shape, slices, stripe};
+use super::super::tests::{every_kernel, random_shards, restore, shape, stripe};
 use super::*;
 
 /// The crate's own codec for a shape: k' data positions and m more. m must not be 0.
@@ -31,17 +31,48 @@ fn oracle_parity(shape: Shape, data: &[Vec<u8>]) -> Vec<Vec<u8>> {
 }
 
 fn assert_as_the_crate(shape: Shape, len: usize, seed: u64) {
+    let expected = oracle_parity(shape, &random_shards(shape.k(), len, seed));
+    for codec in every_kernel() {
+        let shards = stripe(&codec, shape, len, seed);
+        let (data, parity) = shards.split_at(shape.k());
+        assert_eq!(data, random_shards(shape.k(), len, seed), "{shape}");
+        assert_eq!(parity, expected, "{shape} by {}", codec.kernel());
+    }
+}
+
+/// The data, as the crate decodes them from k of our shards and the zeros of the positions k..k'.
+fn oracle_data(shape: Shape, shards: &[Vec<u8>], present: &[usize]) -> Vec<Vec<u8>> {
+    let (k, len) = (shape.k(), shards[0].len());
+    let (crate_codec, crate_k) = oracle(shape);
+    let mut received = vec![None; crate_k + shape.m()];
+    received[k..crate_k].fill(Some(WrappedShard::new(vec![0; len])));
+    for &index in present {
+        let position = if index < k { index } else { crate_k + index - k };
+        received[position] = Some(WrappedShard::new(shards[index].clone()));
+    }
+    let payload = crate_codec.reconstruct(received).unwrap();
+    let of_shard = |index| payload.chunks(2 * crate_k).flat_map(move |word| [word[2 * index], word[2 * index + 1]]);
+    (0..k).map(|index| of_shard(index).collect()).collect()
+}
+
+/// What the crate decodes from the shards `present`, and what it encodes of that, is what every kernel restores.
+fn assert_restores_as_the_crate(shape: Shape, present: &[usize], len: usize, seed: u64) {
     let shards = stripe(&NovelPoly::new(), shape, len, seed);
-    let (data, parity) = shards.split_at(shape.k());
-    assert_eq!(data, &random_shards(shape.n(), len, seed)[..shape.k()], "{shape}");
-    assert_eq!(parity, oracle_parity(shape, data), "{shape}");
+    let mut expected = oracle_data(shape, &shards, present);
+    let parity = oracle_parity(shape, &expected);
+    expected.extend(parity);
+    let all = (0..shape.n()).collect::<Vec<_>>();
+    for codec in every_kernel() {
+        let found = restore(&codec, shape, &shards, present, &all);
+        assert_eq!(found, expected, "{shape} from {present:?} by {}", codec.kernel());
+    }
 }
 
 #[test]
 fn parity_is_the_crate_s() {
     for n in 2..=20 {
         for k in 1..n {
-            assert_as_the_crate(shape(k, n - k), 22, n as u64);
+            assert_as_the_crate(shape(k, n - k), 278, n as u64); // one vector of each kernel, and an end
         }
     }
 }
@@ -61,28 +92,27 @@ proptest! {
         assert_as_the_crate(shape(k, n - k), 6, seed);
     }
 
-    /// The crate decodes our shards to the data, and so do we, from the same k shards.
     #[test]
-    fn the_crate_reads_our_shards(
-        (k, order) in (2..=64usize).prop_flat_map(|n| (1..n, Just((0..n).collect::<Vec<_>>()).prop_shuffle())),
+    fn restores_as_the_crate_at_random(
+        (k, order) in (2..=MAX_SHARDS).prop_flat_map(|n| (1..n, Just((0..n).collect::<Vec<_>>()).prop_shuffle())),
         seed: u64,
     ) {
-        let shape = shape(k, order.len() - k);
-        let shards = stripe(&NovelPoly::new(), shape, 8, seed);
-        let (crate_codec, crate_k) = oracle(shape);
-        let mut received = vec![None; crate_k + shape.m()];
-        received[k..crate_k].fill(Some(WrappedShard::new(vec![0; 8])));
-        for &index in &order[..k] {
-            let position = if index < k { index } else { crate_k + index - k };
-            received[position] = Some(WrappedShard::new(shards[index].clone()));
-        }
-        let payload = crate_codec.reconstruct(received).unwrap();
-        let all = (0..k).collect::<Vec<_>>();
-        let ours = restore(&NovelPoly::new(), shape, &shards, &order[..k], &all);
-        for (index, ours) in ours.iter().enumerate() {
-            let symbols = payload.chunks(2 * crate_k).flat_map(|word| word[2 * index..2 * index + 2].to_vec());
-            prop_assert_eq!(&symbols.collect::<Vec<_>>(), ours);
-            prop_assert_eq!(ours, &shards[index]);
+        assert_restores_as_the_crate(shape(k, order.len() - k), &order[..k], 6, seed);
+    }
+}
+
+/// For every shape: data lost only (the first, the last), parity lost only, and both.
+#[test]
+fn restores_as_the_crate() {
+    for n in 2..=20 {
+        for k in 1..n {
+            let (shape, m) = (shape(k, n - k), n - k);
+            let lost = m.min(k);
+            let from = |first: usize| (0..n).cycle().skip(first).take(k).collect::<Vec<_>>();
+            let middle = (0..n).filter(|index| !(k - lost..k).contains(index)).take(k).collect::<Vec<_>>();
+            for present in [from(0), from(lost), from(m), from(m / 2 + 1), middle] {
+                assert_restores_as_the_crate(shape, &present, 22, n as u64);
+            }
         }
     }
 }
@@ -117,33 +147,6 @@ fn the_field_is_what_the_documents_say() {
         if a != 0 && b != 0 {
             let theirs = Additive(a).mul(Additive(b).to_multiplier());
             assert_eq!(polynomial(theirs.0), product(polynomial(a), polynomial(b)));
-        }
-    }
-}
-
-/// Any matrix, zeros in it too, of any height, against one multiplication a symbol; across the borders of chunks.
-#[test]
-fn the_kernel_applies_any_matrix() {
-    for (sources, outputs, len) in [(1, 1, 2), (2, 3, 4094), (3, 4, 4096), (4, 5, 4098), (5, 9, 8200), (7, 12, 30)] {
-        let data = random_shards(sources, len, 1);
-        let mut matrix = random_shards(sources * outputs, 2, 2)
-            .into_iter()
-            .map(|bytes| Additive(u16::from_be_bytes([bytes[0], bytes[1]])))
-            .collect::<Vec<_>>();
-        matrix[sources * outputs / 2] = Additive(0);
-        let mut found = vec![vec![0xaa; len]; outputs];
-        let mut buffers = found.iter_mut().map(|shard| &mut shard[..]).collect::<Vec<_>>();
-        kernel::mul_add(&Rows::new(sources, &matrix), &slices(&data), &mut buffers);
-        for (row, found) in matrix.chunks(sources).zip(&found) {
-            let expected = (0..len / 2).flat_map(|at| {
-                let sum = row.iter().zip(&data).fold(Additive(0), |sum, (&constant, shard)| {
-                    let symbol = Additive(u16::from_be_bytes([shard[2 * at], shard[2 * at + 1]]));
-                    let zero = constant == Additive(0);
-                    sum ^ if zero { constant } else { symbol.mul(constant.to_multiplier()) }
-                });
-                sum.0.to_be_bytes()
-            });
-            assert!(expected.eq(found.iter().copied()), "{sources} sources, {outputs} outputs, {len} bytes");
         }
     }
 }
