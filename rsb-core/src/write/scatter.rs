@@ -118,7 +118,7 @@ impl<'a> Scatter<'a> {
         Error::new(
             ErrorKind::Unavailable,
             format!(
-                "only {} of the {} {} that must be durable could be written, so the write was undone; bring backends back and retry ({why})",
+                "only {} of the {} backends that must hold a {} could be written to, so the write was undone; bring backends back and retry ({why})",
                 out.stored(),
                 self.ack,
                 self.what,

@@ -31,7 +31,7 @@ pub async fn run(cli: &Cli, out: &Out, args: &Init) -> Result<u8, Failure> {
     out.say(&value, || {
         let places = match made.len() {
             0 => String::new(),
-            _ => format!("{} made: {}\n", count(made.len() as u64, "folder or bucket"), made.join(", ")),
+            _ => format!("folders or buckets made for {}\n", made.join(", ")),
         };
         match marked.len() {
             0 => places + "every backend has its marker already",
