@@ -8,7 +8,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rsb_core::codec::{Codecs, ErasureCodec, Shape};
 
-const SHAPES: [(usize, usize); 3] = [(4, 2), (10, 3), (17, 3)];
+const SHAPES: [(usize, usize); 5] = [(4, 2), (10, 3), (17, 3), (29, 3), (64, 16)];
 const BLOCKS: [usize; 3] = [4 << 10, 64 << 10, 1 << 20];
 
 /// A stripe of data that is not all alike, and its parity.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use rsb_core::Status;
+use rsb_core::codec::{Codecs, ErasureCodec};
 use tokio::time::Instant;
 use tracing::Instrument;
 use warp::reply::{Reply, Response};
@@ -82,6 +83,7 @@ pub(crate) async fn serve(call: Call) -> Result<Response, Problem> {
         Ok(status) => gauges(&mut text, &status),
         Err(error) => tracing::warn!(?error, "the repository's gauges are missing from the metrics"),
     }
+    gauge(&mut text, "rsb_codec_info", "Always 1: which instructions do each codec's arithmetic here.", &codecs());
     let running = call.app.jobs.all().iter().filter(|job| job.is_running()).count();
     gauge(&mut text, "rsb_jobs_running", "Jobs that run now.", &[(String::new(), running as f64)]);
     let mut response = text.into_response();
@@ -118,6 +120,13 @@ fn gauges(text: &mut String, status: &Status) {
     }
 }
 
+/// The codecs of this build, as labels.
+fn codecs() -> Vec<(String, f64)> {
+    let codecs = Codecs::with_builtin();
+    let label = |codec: &dyn ErasureCodec| format!("{{codec=\"{}\",kernel=\"{}\"}}", codec.name(), codec.kernel());
+    codecs.iter().map(|codec| (label(codec.as_ref()), 1.0)).collect()
+}
+
 fn gauge(text: &mut String, name: &str, help: &str, values: &[(String, f64)]) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
@@ -150,6 +159,13 @@ mod tests {
         ] {
             assert_eq!(door(path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn every_codec_s_kernel_is_named() {
+        let labels = codecs().into_iter().map(|(labels, _)| labels).collect::<Vec<_>>();
+        assert!(labels[0].starts_with("{codec=\"novelpoly\",kernel=\""), "{labels:?}");
+        assert!(labels[1].starts_with("{codec=\"cauchy\",kernel=\""), "{labels:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How fast the codecs are on one core.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use rsb_core::codec::{CodecError, Codecs, ErasureCodec, Shape};
@@ -12,110 +13,195 @@ use crate::failure::Failure;
 use crate::out::Out;
 
 /// Shapes that people use, besides the config's own.
-const SHAPES: [(usize, usize); 3] = [(4, 2), (10, 3), (17, 3)];
-/// How long each number is measured for: long enough to be steady, short enough to wait for.
-const MEASURE: Duration = Duration::from_millis(250);
+const SHAPES: [(usize, usize); 5] = [(4, 2), (10, 3), (17, 3), (29, 3), (64, 16)];
+/// Block sizes, besides the config's own.
+const BLOCKS: [usize; 3] = [4 << 10, 64 << 10, 1 << 20];
+/// How long each number is measured for: steady enough to compare, short enough that the table comes in half a minute.
+const MEASURE: Duration = Duration::from_millis(60);
+/// Bytes that no cache holds: stripes and what is made of them, one after another.
+const COLD: usize = 192 << 20;
 
-/// One line. Rates are of data bytes (k blocks a stripe), in 10^9 a second.
+/// One line. Rates are of data bytes (k blocks a stripe), in 10^9 a second: `hot` with one stripe again and again, `cold`
+/// with stripes that come from memory and go there.
 #[derive(Serialize)]
 struct Row {
     codec: &'static str,
+    kernel: &'static str,
     data_shards: usize,
     parity_shards: usize,
-    block_size: u64,
+    block_size: usize,
     encode_gb_s: f64,
     decode_one_lost_gb_s: f64,
     decode_m_lost_gb_s: f64,
     memcpy_gb_s: f64,
     encode_to_memcpy: f64,
+    cold_encode_gb_s: f64,
+    cold_decode_one_lost_gb_s: f64,
+    cold_decode_m_lost_gb_s: f64,
+    cold_memcpy_gb_s: f64,
+    cold_encode_to_memcpy: f64,
 }
 
-/// Measures every codec with the config's shape and block size, and with common shapes.
+/// Measures every codec with the config's shape and block size, and with common ones.
 pub async fn run(out: &Out, config: &Config) -> Result<(), Failure> {
     let own = (config.repository.data_shards, config.repository.parity_shards);
-    let mut shapes: Vec<(usize, usize)> = std::iter::once(own).chain(SHAPES).collect();
-    shapes.sort_unstable();
-    shapes.dedup();
+    let block = usize::try_from(config.repository.block_size).unwrap_or(BLOCKS[1]);
+    let (mut shapes, mut blocks) = (with_own(own, &SHAPES), with_own(block, &BLOCKS));
+    if cfg!(debug_assertions) {
+        out.note("this build is not optimised: its numbers mean little, so only your own shape is measured");
+        (shapes, blocks) = (vec![own], vec![block]);
+    }
     let env = Env::system();
-    out.head("codec       k+m    block       encode   1 lost   m lost   memcpy  GB/s; encode/memcpy")?;
+    let filling = env.clone();
+    let mut bytes = env
+        .compute(move || {
+            let mut bytes = vec![0; COLD];
+            filling.fill(&mut bytes);
+            bytes
+        })
+        .await;
+    out.head("GB/s of data, one core           hot: encode  1 lost  m lost  /memcpy    cold: encode  1 lost  m lost  /memcpy")?;
     for codec in Codecs::with_builtin().iter() {
         for &(k, m) in &shapes {
-            let (codec, env, block) = (codec.clone(), env.clone(), config.repository.block_size);
-            let row = env.clone().compute(move || measure(codec.as_ref(), &env, (k, m), block)).await;
-            let row = row.map_err(|e| Failure::from(Error::from(e)))?;
-            out.say(&row, || {
-                format!(
-                    "{:<10} {:>3}+{:<3} {:>8} B {:>9.2} {:>8.2} {:>8.2} {:>8.2}  {:>6.3}",
-                    row.codec,
-                    row.data_shards,
-                    row.parity_shards,
-                    row.block_size,
-                    row.encode_gb_s,
-                    row.decode_one_lost_gb_s,
-                    row.decode_m_lost_gb_s,
-                    row.memcpy_gb_s,
-                    row.encode_to_memcpy
-                )
-            })?;
+            for &block in &blocks {
+                let codec = codec.clone();
+                let measured = env.compute(move || {
+                    let row = measure(codec.as_ref(), &mut bytes, (k, m), block);
+                    (row, bytes)
+                });
+                let (row, again) = measured.await;
+                bytes = again;
+                let row = row.map_err(|e| Failure::from(Error::from(e)))?;
+                out.say(&row, || line(&row))?;
+            }
         }
     }
     Ok(())
 }
 
-fn measure(codec: &dyn ErasureCodec, env: &Env, (k, m): (usize, usize), block_size: u64) -> Result<Row, CodecError> {
-    let shape = Shape::new(k, m)?;
-    let block = usize::try_from(block_size).unwrap_or(64 << 10);
-    let mut data = vec![vec![0; block]; k];
-    data.iter_mut().for_each(|block| env.fill(block));
-    let mut parity = vec![vec![0; block]; m];
-    let bytes = (k * block) as u64;
+/// The usual ones and the config's own, each once, ascending.
+fn with_own<T: Copy + Ord>(own: T, usual: &[T]) -> Vec<T> {
+    let mut all: Vec<T> = usual.iter().copied().chain([own]).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
 
-    let sources: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
-    let encode = rate(bytes, || {
-        let mut buffers: Vec<&mut [u8]> = parity.iter_mut().map(Vec::as_mut_slice).collect();
-        codec.encode(shape, &sources, &mut buffers)
-    })?;
-    let shards: Vec<&[u8]> = data.iter().chain(&parity).map(Vec::as_slice).collect();
-    let decode = |lost: usize| {
-        let present: Vec<(usize, &[u8])> = shards.iter().copied().enumerate().skip(lost).take(k).collect();
-        let mut rebuilt = vec![vec![0; block]; lost];
-        rate(bytes, || {
-            let mut wanted: Vec<(usize, &mut [u8])> = rebuilt.iter_mut().map(Vec::as_mut_slice).enumerate().collect();
-            codec.restore(shape, &present, &mut wanted)
-        })
-    };
-    let (one_lost, m_lost) = (decode(m.min(1))?, decode(m.min(k))?);
-    let mut copy = vec![0; k * block];
-    let memcpy = rate(bytes, || {
-        for (to, from) in copy.chunks_exact_mut(block).zip(&data) {
-            to.copy_from_slice(std::hint::black_box(from));
-        }
-        std::hint::black_box(&mut copy);
-        Ok(())
-    })?;
+fn line(row: &Row) -> String {
+    format!(
+        "{:<9} {:<16} {:>3}+{:<3} {:>7} {:>7.2} {:>7.2} {:>7.2} {:>8.3} {:>15.2} {:>7.2} {:>7.2} {:>8.3}",
+        row.codec,
+        row.kernel,
+        row.data_shards,
+        row.parity_shards,
+        row.block_size,
+        row.encode_gb_s,
+        row.decode_one_lost_gb_s,
+        row.decode_m_lost_gb_s,
+        row.encode_to_memcpy,
+        row.cold_encode_gb_s,
+        row.cold_decode_one_lost_gb_s,
+        row.cold_decode_m_lost_gb_s,
+        row.cold_encode_to_memcpy
+    )
+}
+
+/// Measures in `bytes`, which are the data and then what is made of them.
+fn measure(
+    codec: &dyn ErasureCodec,
+    bytes: &mut Vec<u8>,
+    (k, m): (usize, usize),
+    block: usize,
+) -> Result<Row, CodecError> {
+    let shape = Shape::new(k, m)?;
+    // As much again as the data, at least: memcpy needs it.
+    let (stripe, made) = (k * block, k.max(m) * block);
+    let stripes = (bytes.len() / (stripe + made).max(1)).max(1);
+    if bytes.len() < stripe + made {
+        bytes.resize(stripe + made, 1);
+    }
+    let (data, out) = bytes.split_at_mut(stripes * stripe);
+    let hot = Rates::measure(codec, shape, block, &data[..stripe], out)?;
+    let cold = Rates::measure(codec, shape, block, data, out)?;
     Ok(Row {
         codec: codec.name(),
+        kernel: codec.kernel(),
         data_shards: k,
         parity_shards: m,
-        block_size,
-        encode_gb_s: encode,
-        decode_one_lost_gb_s: one_lost,
-        decode_m_lost_gb_s: m_lost,
-        memcpy_gb_s: memcpy,
-        encode_to_memcpy: encode / memcpy,
+        block_size: block,
+        encode_gb_s: hot.encode,
+        decode_one_lost_gb_s: hot.one_lost,
+        decode_m_lost_gb_s: hot.m_lost,
+        memcpy_gb_s: hot.memcpy,
+        encode_to_memcpy: hot.encode / hot.memcpy,
+        cold_encode_gb_s: cold.encode,
+        cold_decode_one_lost_gb_s: cold.one_lost,
+        cold_decode_m_lost_gb_s: cold.m_lost,
+        cold_memcpy_gb_s: cold.memcpy,
+        cold_encode_to_memcpy: cold.encode / cold.memcpy,
     })
 }
 
-/// Repeats some work on so many bytes and gives its rate in 10^9 bytes a second. The first run, which fills caches and
-/// makes tables, does not count.
-fn rate(bytes: u64, mut work: impl FnMut() -> Result<(), CodecError>) -> Result<f64, CodecError> {
-    work()?;
-    let began = Instant::now();
-    let mut runs = 0_u64;
-    while began.elapsed() < MEASURE {
-        work()?;
-        runs += 1;
+/// GB/s of one codec, shape and block size over the stripes of some data.
+struct Rates {
+    encode: f64,
+    one_lost: f64,
+    m_lost: f64,
+    memcpy: f64,
+}
+
+impl Rates {
+    /// `data`: whole stripes; `out`: room for as many, of k or of m blocks.
+    fn measure(
+        codec: &dyn ErasureCodec,
+        shape: Shape,
+        block: usize,
+        data: &[u8],
+        out: &mut [u8],
+    ) -> Result<Rates, CodecError> {
+        let (k, m) = (shape.k(), shape.m());
+        let encode = rate(data, k * block, out, m * block, |data, out| {
+            let sources: Vec<&[u8]> = data.chunks_exact(block).collect();
+            let mut buffers: Vec<&mut [u8]> = out.chunks_exact_mut(block).collect();
+            codec.encode(shape, &sources, &mut buffers)
+        })?;
+        // Any bytes do for the k shards behind those that are lost, as the work is the same.
+        let mut decode = |lost: usize| {
+            rate(data, k * block, out, lost * block, |data, out| {
+                let blocks = data.chunks_exact(block).enumerate();
+                let present: Vec<(usize, &[u8])> = blocks.map(|(index, block)| (index + lost, block)).collect();
+                let mut wanted: Vec<(usize, &mut [u8])> = out.chunks_exact_mut(block).enumerate().collect();
+                codec.restore(shape, &present, &mut wanted)
+            })
+        };
+        let (one_lost, m_lost) = (decode(m.min(1))?, decode(m.min(k))?);
+        let memcpy = rate(data, k * block, out, k * block, |data, copy| {
+            black_box(copy).copy_from_slice(black_box(data));
+            Ok(())
+        })?;
+        Ok(Rates { encode, one_lost, m_lost, memcpy })
     }
-    let seconds = began.elapsed().as_secs_f64();
-    Ok((runs * bytes) as f64 / seconds / 1e9)
+}
+
+/// Works through the stripes of `data`, `stripe` bytes each, and the places in `out` for what becomes of them, again and
+/// again, and gives the rate in 10^9 bytes of data a second. The first stripe, which fills caches and makes tables, does
+/// not count.
+fn rate(
+    data: &[u8],
+    stripe: usize,
+    out: &mut [u8],
+    made: usize,
+    mut work: impl FnMut(&[u8], &mut [u8]) -> Result<(), CodecError>,
+) -> Result<f64, CodecError> {
+    let mut of_stripe =
+        |i: usize| work(black_box(&data[i * stripe..(i + 1) * stripe]), black_box(&mut out[i * made..(i + 1) * made]));
+    let stripes = data.len() / stripe.max(1);
+    of_stripe(0)?;
+    let began = Instant::now();
+    let mut done = 0;
+    while began.elapsed() < MEASURE {
+        of_stripe(done % stripes)?;
+        done += 1;
+    }
+    Ok((done * stripe) as f64 / began.elapsed().as_secs_f64() / 1e9)
 }
