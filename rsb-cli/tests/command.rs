@@ -11,8 +11,31 @@ fn rsb(arguments: &[&str]) -> Output {
 fn its_help_names_every_verb_and_the_exit_codes() {
     let help = String::from_utf8(rsb(&["--help"]).stdout).unwrap();
     for word in [
-        "serve", "put", "get", "cat", "stat", "ls", "rm", "cp", "mv", "mb", "rb", "check", "repair", "plan", "drill",
-        "backend", "catalog", "sweep", "ledger", "config", "bench", "completions", "Exit codes", "--server", "--json",
+        "serve",
+        "put",
+        "get",
+        "cat",
+        "stat",
+        "ls",
+        "rm",
+        "cp",
+        "mv",
+        "mb",
+        "rb",
+        "check",
+        "repair",
+        "plan",
+        "drill",
+        "backend",
+        "catalog",
+        "sweep",
+        "ledger",
+        "config",
+        "bench",
+        "completions",
+        "Exit codes",
+        "--server",
+        "--json",
     ] {
         assert!(help.contains(word), "{word} is not in\n{help}");
     }
