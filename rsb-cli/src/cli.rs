@@ -162,6 +162,9 @@ pub struct Serve {
     /// Where HTTP is served.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Where S3 is served; not at all unless the config says so.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub s3_listen: Option<SocketAddr>,
     /// Where the built-in default keeps its data.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

@@ -10,7 +10,7 @@ use http::{HeaderMap, Uri};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::config::{Auth, GatewayConfig, PrototypeMode, Right};
+use crate::config::{Auth, GatewayConfig, PrototypeMode, Right, Secret};
 use crate::problem::Problem;
 
 /// Knows the keys, and whether one is needed.
@@ -34,6 +34,8 @@ enum Open {
 struct Key {
     id: [u8; 32],
     secret: [u8; 32],
+    /// The secret itself: S3's signatures are made with it.
+    plain: Secret,
     grant: Arc<Grant>,
 }
 
@@ -59,6 +61,7 @@ impl Guard {
         let keys = config.keys.iter().map(|key| Key {
             id: digest(&key.id),
             secret: digest(key.secret.expose()),
+            plain: key.secret.clone(),
             grant: Arc::new(Grant { id: key.id.clone(), rights: key.rights.clone(), buckets: key.buckets.clone() }),
         });
         let open = match config.auth {
@@ -83,6 +86,12 @@ impl Guard {
     /// Who asks on the prototype's protocol.
     pub(crate) fn prototype_caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         self.identify(headers, self.prototype_open)
+    }
+
+    /// What a key opens, and its secret, for who proves by a signature that it knows it. Ids are no secrets.
+    pub(crate) fn key(&self, id: &str) -> Option<(Caller, &Secret)> {
+        let key = self.keys.iter().find(|key| key.grant.id == id)?;
+        Some((Caller::Key(key.grant.clone()), &key.plain))
     }
 
     fn identify(&self, headers: &HeaderMap, open: Open) -> Result<Caller, Problem> {

@@ -21,7 +21,10 @@ use crate::problem::Problem;
 const DRAIN_TIME: Duration = Duration::from_secs(20);
 
 /// `Sync`, so that handlers may hold on to a request while they wait.
-type Source = SyncStream<BoxStream<'static, Result<Bytes, warp::Error>>>;
+type Source = SyncStream<BoxStream<'static, Result<Bytes, BoxError>>>;
+
+/// Why a body broke off.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body that arrives. Dropped before its end it drains itself in the background, within bounds: a connection closed
 /// with bytes unread would take the reply with it.
@@ -44,7 +47,7 @@ impl Upload {
 
     pub(crate) fn new(
         headers: &HeaderMap,
-        source: BoxStream<'static, Result<Bytes, warp::Error>>,
+        source: BoxStream<'static, Result<Bytes, BoxError>>,
         limits: Limits,
     ) -> Self {
         let len = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());

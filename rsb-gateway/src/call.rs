@@ -14,7 +14,7 @@ use warp::filters::BoxedFilter;
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::body::Upload;
+use crate::body::{BoxError, Upload};
 use crate::config::Right;
 use crate::problem::Problem;
 use crate::query::Query;
@@ -145,7 +145,7 @@ pub(crate) fn call(app: Arc<App>) -> BoxedFilter<(Call,)> {
 
 fn plain_bytes<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>> + Send + 'static,
-) -> BoxStream<'static, Result<Bytes, warp::Error>> {
+) -> BoxStream<'static, Result<Bytes, BoxError>> {
     // Taking all of a `Bytes` out of itself copies nothing.
-    body.map(|item| item.map(|mut chunk| chunk.copy_to_bytes(chunk.remaining()))).boxed()
+    body.map(|item| item.map(|mut chunk| chunk.copy_to_bytes(chunk.remaining())).map_err(BoxError::from)).boxed()
 }

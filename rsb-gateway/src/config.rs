@@ -19,6 +19,8 @@ pub type MetricsRender = Arc<dyn Fn() -> String + Send + Sync>;
 pub struct GatewayConfig {
     /// Where HTTP is served; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where S3 is served, with the same TLS; not at all when absent. It always asks for signed requests, whatever `auth` says.
+    pub s3_listen: Option<SocketAddr>,
     /// TLS; plain HTTP when absent.
     pub tls: Option<Tls>,
     /// Serve plain HTTP on an address other machines reach. Somebody else ends TLS before it, or nobody does.
@@ -44,6 +46,7 @@ impl GatewayConfig {
     pub fn new(listen: SocketAddr) -> Self {
         Self {
             listen,
+            s3_listen: None,
             tls: None,
             allow_plain_http: false,
             auth: Auth::Auto,
@@ -67,7 +70,15 @@ impl GatewayConfig {
         self.validate_keys()?;
         let mut warnings = Vec::new();
         if !self.is_loopback() {
-            self.validate_reachable(&mut warnings)?;
+            if self.auth != Auth::Off {
+                self.validate_has_keys(self.listen, "listen on 127.0.0.1, or set auth = \"off\"")?;
+            }
+            self.validate_reachable(self.listen, &mut warnings)?;
+            self.warn_of_open_prototype(&mut warnings);
+        }
+        if let Some(s3) = self.s3_listen.filter(|s3| !is_loopback(s3.ip())) {
+            self.validate_has_keys(s3, "or let S3 listen on 127.0.0.1")?;
+            self.validate_reachable(s3, &mut warnings)?;
         }
         if self.auth == Auth::Off {
             warnings.push(format!(
@@ -108,13 +119,14 @@ impl GatewayConfig {
         Ok(())
     }
 
-    fn validate_reachable(&self, warnings: &mut Vec<String>) -> Result<(), GatewayError> {
-        let listen = self.listen;
-        if self.auth != Auth::Off && self.keys.is_empty() {
-            return Err(config(format!(
-                "other machines reach {listen} and there are no keys; add a key, listen on 127.0.0.1, or set auth = \"off\""
-            )));
+    fn validate_has_keys(&self, listen: SocketAddr, way_out: &str) -> Result<(), GatewayError> {
+        if self.keys.is_empty() {
+            return Err(config(format!("other machines reach {listen} and there are no keys; add a key, {way_out}")));
         }
+        Ok(())
+    }
+
+    fn validate_reachable(&self, listen: SocketAddr, warnings: &mut Vec<String>) -> Result<(), GatewayError> {
         match (&self.tls, self.allow_plain_http) {
             (Some(_), _) => {}
             (None, false) => {
@@ -126,13 +138,16 @@ impl GatewayConfig {
                 "plain HTTP on {listen}: credentials and data cross the network in the clear unless something before the gateway ends TLS"
             )),
         }
+        Ok(())
+    }
+
+    fn warn_of_open_prototype(&self, warnings: &mut Vec<String>) {
         if self.prototype == PrototypeMode::Open && self.auth != Auth::Off {
             warnings.push(format!(
-                "prototype is \"open\": whoever reaches {listen} may read and write bucket {:?} without credentials",
-                self.prototype_bucket
+                "prototype is \"open\": whoever reaches {} may read and write bucket {:?} without credentials",
+                self.listen, self.prototype_bucket
             ));
         }
-        Ok(())
     }
 }
 
@@ -148,6 +163,7 @@ impl fmt::Debug for GatewayConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GatewayConfig")
             .field("listen", &self.listen)
+            .field("s3_listen", &self.s3_listen)
             .field("tls", &self.tls)
             .field("allow_plain_http", &self.allow_plain_http)
             .field("auth", &self.auth)

@@ -1,10 +1,11 @@
-//! The doors of RSBackup over HTTP: the prototype's protocol, the native API `/v1`, health, metrics and the web page.
+//! The doors of RSBackup over HTTP: the prototype's protocol, the native API `/v1`, health, metrics and the web page on
+//! one port; S3 on another.
 //! It gets an opened [`rsb_core::Engine`] and knows nothing of stores.
 //!
 //! Read in this order: [`GatewayConfig`]; `server` and `stall` (connections) with `tls`; `call` (one request), `body`
 //! (what it brings), `auth`, `names` and `query` (what it asks for), `http` (ranges, conditions, replies), `problem`
 //! (errors); then `routes` and behind it the doors: `prototype`, `v1`, `health`, `metrics`, `page`; `jobs` holds what runs
-//! longer than a request. docs/api.md describes all of it from the outside.
+//! longer than a request; `s3` is the S3 door. docs/api.md and docs/s3.md describe all of it from the outside.
 
 mod app;
 mod auth;
@@ -22,6 +23,7 @@ mod problem;
 mod prototype;
 mod query;
 mod routes;
+mod s3;
 mod server;
 mod stall;
 mod tls;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use rsb_core::Status;
@@ -13,26 +14,31 @@ use warp::reply::{Reply, Response};
 use crate::call::{Call, Meta, REQUEST_ID};
 use crate::problem::Problem;
 
-/// Answers a request within its span; counts and logs it, and puts its id on the reply.
-pub(crate) async fn observed<E>(meta: Meta, reply: impl Future<Output = Result<Response, E>>) -> Response {
+/// Answers a request within its span; counts and logs it, and puts its id on the reply. `door` is one of few words.
+pub(crate) async fn observed<B: From<Bytes>, E>(
+    meta: Meta,
+    door: &'static str,
+    reply: impl Future<Output = Result<http::Response<B>, E>>,
+) -> http::Response<B> {
     let started = Instant::now();
     let span = tracing::info_span!("request", id = %meta.request_id, method = %meta.method, path = %meta.path, peer = %meta.peer);
     let mut response = match reply.instrument(span.clone()).await {
         Ok(response) => response,
-        // warp's service has no error but a type for one.
-        Err(_) => http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        // warp's service has no error but a type for one; s3s fails where it cannot even write an error down.
+        Err(_) => {
+            let mut response = http::Response::new(B::from(Bytes::new()));
+            *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        }
     };
     if let Ok(id) = HeaderValue::from_str(&meta.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
-    let labels = [
-        ("method", method_label(&meta.method).to_owned()),
-        ("door", door(&meta.path).to_owned()),
-        ("status", status.to_string()),
-    ];
+    let labels =
+        [("method", method_label(&meta.method).to_owned()), ("door", door.to_owned()), ("status", status.to_string())];
     metrics::counter!("rsb_http_requests_total", &labels).increment(1);
-    metrics::histogram!("rsb_http_request_seconds", "door" => door(&meta.path)).record(elapsed.as_secs_f64());
+    metrics::histogram!("rsb_http_request_seconds", "door" => door).record(elapsed.as_secs_f64());
     span.in_scope(|| tracing::info!(status, ms = elapsed.as_millis() as u64, "answered"));
     response
 }
@@ -50,7 +56,7 @@ fn method_label(method: &Method) -> &'static str {
 }
 
 /// What kind of thing a path is about, without names of buckets or objects.
-fn door(path: &str) -> &'static str {
+pub(crate) fn door(path: &str) -> &'static str {
     let mut parts = path.trim_start_matches('/').split('/');
     match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
         ("list_data" | "submit_data" | "check_data" | "retrieve_data" | "repair_data", _) => "prototype",

@@ -25,7 +25,7 @@ use crate::call::Meta;
 use crate::config::{GatewayConfig, Limits};
 use crate::routes::Routes;
 use crate::stall::StallGuard;
-use crate::{GatewayError, metrics, prototype, routes, tls};
+use crate::{GatewayError, metrics, prototype, routes, s3, tls};
 
 /// Bytes of a request's head that are taken; a longer one is answered with 431.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -36,6 +36,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Gateway {
     listener: TcpListener,
     address: SocketAddr,
+    s3: Option<(TcpListener, SocketAddr)>,
     tls: Option<(TlsAcceptor, String)>,
     app: Arc<App>,
 }
@@ -43,11 +44,22 @@ pub struct Gateway {
 /// Checks the configuration and listens on its address. Connections made from now on wait until [`Gateway::run`].
 pub async fn bind(engine: Engine, config: GatewayConfig) -> Result<Gateway, GatewayError> {
     config.validate()?;
-    let failed = |source| GatewayError::Bind { address: config.listen, source };
-    let tls = config.tls.as_ref().map(|tls| tls::acceptor(tls, config.listen)).transpose()?;
-    let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+    let addresses: Vec<SocketAddr> = [config.listen].into_iter().chain(config.s3_listen).collect();
+    let tls = config.tls.as_ref().map(|tls| tls::acceptor(tls, &addresses)).transpose()?;
+    let (listener, address) = listen(config.listen).await?;
+    let s3 = match config.s3_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    Ok(Gateway { listener, address, s3, tls, app: Arc::new(App::new(engine, config)) })
+}
+
+/// Listens; gives the address with the port that was taken where 0 was asked for.
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), GatewayError> {
+    let failed = |source| GatewayError::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Gateway { listener, address, tls, app: Arc::new(App::new(engine, config)) })
+    Ok((listener, address))
 }
 
 /// [`bind`] and [`Gateway::run`] in one. The engine is left open: close it afterwards.
@@ -74,8 +86,16 @@ impl Gateway {
 
     /// Its base URL, as a person types it on this machine: `http://127.0.0.1:44987`.
     pub fn url(&self) -> String {
+        self.url_of(self.address)
+    }
+
+    /// The base URL of its S3 door, where that is served.
+    pub fn s3_url(&self) -> Option<String> {
+        self.s3.as_ref().map(|(_, address)| self.url_of(*address))
+    }
+
+    fn url_of(&self, mut address: SocketAddr) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut address = self.address;
         if address.ip().is_unspecified() {
             address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() });
         }
@@ -93,6 +113,8 @@ impl Gateway {
         let limits = self.app.limits;
         let seats = Arc::new(Semaphore::new(limits.max_connections));
         let connections = Connections::new(&self, &limits);
+        let s3 = s3::Door::new(self.app.clone());
+        let s3_listener = self.s3.map(|(listener, _)| listener);
         let graceful = GracefulShutdown::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(prototype::sweep_left_uploads(self.app.clone()));
@@ -100,13 +122,14 @@ impl Gateway {
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                (stream, peer, seat) = accept(&self.listener, &seats) => {
-                    tasks.spawn(connections.clone().serve(stream, peer, graceful.watcher(), seat));
+                (stream, peer, seat, to_s3) = accept(&self.listener, s3_listener.as_ref(), &seats) => {
+                    let door = if to_s3 { Speaks::S3(s3.clone()) } else { Speaks::Http };
+                    tasks.spawn(connections.clone().serve(stream, peer, door, graceful.watcher(), seat));
                 }
                 Some(_) = tasks.join_next() => {}
             }
         }
-        drop(self.listener);
+        drop((self.listener, s3_listener));
         tracing::info!(connections = graceful.count(), "stopping: requests in flight may finish");
         self.app.stopping.cancel();
         self.app.jobs.cancel_all();
@@ -122,15 +145,30 @@ impl Gateway {
     }
 }
 
-/// The next connection, once there is a seat for it.
-async fn accept(listener: &TcpListener, seats: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+/// The next connection, once there is a seat for it, and whether it came to the S3 door.
+async fn accept(
+    http: &TcpListener,
+    s3: Option<&TcpListener>,
+    seats: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit, bool) {
     loop {
+        // One seat for whichever comes first: a quiet door must not keep one from a busy door.
         let Ok(seat) = seats.clone().acquire_owned().await else {
             // The semaphore is never closed.
             return std::future::pending().await;
         };
-        match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, seat),
+        let to_s3 = async {
+            match s3 {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (accepted, is_s3) = tokio::select! {
+            accepted = http.accept() => (accepted, false),
+            accepted = to_s3 => (accepted, true),
+        };
+        match accepted {
+            Ok((stream, peer)) => return (stream, peer, seat, is_s3),
             Err(error) => {
                 // Out of file descriptors, or the other side is gone already: going on at once would spin.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -138,6 +176,15 @@ async fn accept(listener: &TcpListener, seats: &Arc<Semaphore>) -> (TcpStream, S
             }
         }
     }
+}
+
+/// What is spoken on a connection, by the port it came to.
+#[derive(Clone)]
+enum Speaks {
+    /// `/v1`, the prototype's protocol, health, metrics, the page.
+    Http,
+    /// S3.
+    S3(s3::Door),
 }
 
 /// How each connection is served. Cheap to clone.
@@ -173,16 +220,23 @@ impl Connections {
         }
     }
 
-    async fn serve(self, stream: TcpStream, peer: SocketAddr, watcher: Watcher, seat: OwnedSemaphorePermit) {
+    async fn serve(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        door: Speaks,
+        watcher: Watcher,
+        seat: OwnedSemaphorePermit,
+    ) {
         // Replies are written in few large pieces, so waiting for more to send with them gains nothing.
         let _ = stream.set_nodelay(true);
         let stream = StallGuard::new(stream, self.limits.header_timeout, self.limits.idle_timeout);
         match self.tls.clone() {
-            None => self.speak(stream, false, peer, watcher).await,
+            None => self.speak(stream, false, peer, door, watcher).await,
             Some(acceptor) => match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                    self.speak(stream, http2, peer, watcher).await;
+                    self.speak(stream, http2, peer, door, watcher).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "a TLS handshake failed"),
                 Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
@@ -191,21 +245,33 @@ impl Connections {
         drop(seat);
     }
 
-    async fn speak<S>(&self, stream: S, http2: bool, peer: SocketAddr, watcher: Watcher)
+    async fn speak<S>(&self, stream: S, http2: bool, peer: SocketAddr, door: Speaks, watcher: Watcher)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = TowerToHyperService::new(warp::service(self.routes.clone()));
-        let app = self.app.clone();
-        let answer = service_fn(move |mut request: Request<Incoming>| {
-            let meta = Meta::of(&app, &request, peer);
-            request.extensions_mut().insert(meta.clone());
-            let reply = service.call(request);
-            async move { Ok::<_, Infallible>(metrics::observed(meta, reply).await) }
-        });
         let builder = if http2 { &self.http2 } else { &self.http1 };
-        let connection = builder.serve_connection(TokioIo::new(stream), answer).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
+        let (stream, app) = (TokioIo::new(stream), self.app.clone());
+        let ended = match door {
+            Speaks::Http => {
+                let service = TowerToHyperService::new(warp::service(self.routes.clone()));
+                let answer = service_fn(move |mut request: Request<Incoming>| {
+                    let meta = Meta::of(&app, &request, peer);
+                    request.extensions_mut().insert(meta.clone());
+                    let (door, reply) = (metrics::door(&meta.path), service.call(request));
+                    async move { Ok::<_, Infallible>(metrics::observed(meta, door, reply).await) }
+                });
+                watcher.watch(builder.serve_connection(stream, answer).into_owned()).await
+            }
+            Speaks::S3(door) => {
+                let answer = service_fn(move |request: Request<Incoming>| {
+                    let meta = Meta::of(&app, &request, peer);
+                    let reply = door.clone().answer(request, meta.request_id.clone());
+                    async move { Ok::<_, Infallible>(metrics::observed(meta, "s3", reply).await) }
+                });
+                watcher.watch(builder.serve_connection(stream, answer).into_owned()).await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%peer, %error, "a connection ended early");
         }
     }

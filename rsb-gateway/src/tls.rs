@@ -13,7 +13,7 @@ use crate::GatewayError;
 use crate::config::{Secret, Tls};
 
 /// A TLS acceptor, and the certificate chain it shows (PEM).
-pub(crate) fn acceptor(tls: &Tls, listen: SocketAddr) -> Result<(TlsAcceptor, String), GatewayError> {
+pub(crate) fn acceptor(tls: &Tls, listen: &[SocketAddr]) -> Result<(TlsAcceptor, String), GatewayError> {
     match tls {
         Tls::Pem { certificate, key } => from_pem(certificate, key),
         Tls::SelfSigned { names } => {
@@ -40,12 +40,10 @@ fn from_pem(certificate: &[u8], key: &Secret) -> Result<(TlsAcceptor, String), G
     Ok((TlsAcceptor::from(Arc::new(config)), String::from_utf8_lossy(certificate).into_owned()))
 }
 
-fn self_signed(names: &[String], listen: SocketAddr) -> Result<(String, Secret), GatewayError> {
+fn self_signed(names: &[String], listen: &[SocketAddr]) -> Result<(String, Secret), GatewayError> {
     let mut all = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    let ip: IpAddr = listen.ip().to_canonical();
-    if !ip.is_unspecified() {
-        all.push(ip.to_string());
-    }
+    let addresses = listen.iter().map(|listen| listen.ip().to_canonical());
+    all.extend(addresses.filter(|ip: &IpAddr| !ip.is_unspecified()).map(|ip| ip.to_string()));
     all.extend_from_slice(names);
     all.sort();
     all.dedup();

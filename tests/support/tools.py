@@ -14,12 +14,16 @@ MINIO = CACHE / "bin" / "minio"
 TOXIPROXY = CACHE / "bin" / "toxiproxy-server"
 AZURITE = CACHE / "npm" / "node_modules" / ".bin" / "azurite-blob"
 PYTHON = CACHE / "venv" / "bin" / "python"
+# Clients of S3 as people use them, in an environment of their own: awscli pins what it needs.
+S3_PYTHON = CACHE / "s3-clients" / "bin" / "python"
+AWS = CACHE / "s3-clients" / "bin" / "aws"
 
 VERSIONS = {
     "minio": "v0.0.0-20260212201848-7aac2a2c5b7c",
     "toxiproxy": "v2.5.0",
     "azurite": "3.35.0",
     "pytest": "9.2.0",
+    "s3-clients": "boto3 1.44.8, awscli 1.46.3",
 }
 
 
@@ -75,11 +79,20 @@ def _install_pytest():
                     f"pytest=={VERSIONS['pytest']}"])
 
 
+def _install_s3_clients():
+    venv = S3_PYTHON.parents[1]
+    shutil.rmtree(venv, ignore_errors=True)
+    _run("the S3 clients' environment", [sys.executable, "-m", "venv", str(venv)])
+    wanted = [client.replace(" ", "==") for client in VERSIONS["s3-clients"].split(", ")]
+    _run("the S3 clients", [str(S3_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted])
+
+
 INSTALLERS = {
     "minio": (MINIO, _install_minio),
     "toxiproxy": (TOXIPROXY, _install_toxiproxy),
     "azurite": (AZURITE, _install_azurite),
     "pytest": (PYTHON, _install_pytest),
+    "s3-clients": (S3_PYTHON, _install_s3_clients),
 }
 
 

@@ -104,8 +104,9 @@ pub struct Repository {
 pub struct Gateway {
     /// Where HTTP is served.
     pub listen: SocketAddr,
-    /// Where S3 will be served.
-    pub s3_listen: SocketAddr,
+    /// Where S3 is served; not at all when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub s3_listen: Option<SocketAddr>,
     /// Bytes of buffers for all reads and writes.
     #[serde(serialize_with = "units::size")]
     pub memory_limit: u64,

@@ -72,19 +72,23 @@ fn catalog(config: &Config, problems: &Problems<'_>) {
 fn gateway(config: &Config, problems: &Problems<'_>) {
     let g = &config.gateway;
     let sure = !problems.about(&["gateway", "keys"]) && !problems.about(&["gateway", "tls"]);
-    if !g.listen.ip().to_canonical().is_loopback() && sure {
-        let reached = format!("{} is not a loopback address", g.listen);
-        if g.auth != Auth::Off && g.keys.is_empty() {
-            let message = format!(
-                "{reached}, and no key pair is configured; add [[gateway.keys]], listen on 127.0.0.1, or allow everybody by auth = \"off\" (--no-auth)"
-            );
-            problems.add(&["gateway", "listen"], message);
+    for (key, listen) in [("listen", Some(g.listen)), ("s3_listen", g.s3_listen)] {
+        let Some(listen) = listen.filter(|listen| !listen.ip().to_canonical().is_loopback() && sure) else { continue };
+        let reached = format!("{listen} is not a loopback address");
+        // S3 knows no requests without a key.
+        if g.keys.is_empty() && (key == "s3_listen" || g.auth != Auth::Off) {
+            let way_out = match key {
+                "listen" => "listen on 127.0.0.1, or allow everybody by auth = \"off\" (--no-auth)",
+                _ => "or listen on 127.0.0.1",
+            };
+            let message = format!("{reached}, and no key pair is configured; add [[gateway.keys]], {way_out}");
+            problems.add(&["gateway", key], message);
         }
         if g.tls.is_none() && !g.allow_plain_http {
             let message = format!(
                 "{reached}, and without TLS data and credentials would cross the network in the clear; write tls = {{ certificate = \"cert.pem\", key = \"key.pem\" }} or tls = {{ self_signed = true }} (--tls-self-signed), or allow plain HTTP by allow_plain_http = true (--no-tls)"
             );
-            problems.add(&["gateway", "listen"], message);
+            problems.add(&["gateway", key], message);
         }
     }
     if g.auth == Auth::Required && g.keys.is_empty() && !problems.about(&["gateway", "keys"]) {

@@ -58,13 +58,12 @@ fn spread(r: &Reader<'_>) -> Spread {
 }
 
 fn gateway(r: Reader<'_>) -> Gateway {
-    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let socket = |key: &'static str| {
         r.parsed(key, "an address and a port, such as \"127.0.0.1:44987\"", |text| text.parse::<SocketAddr>().ok())
     };
     let out = Gateway {
-        listen: socket("listen").unwrap_or(address(44987)),
-        s3_listen: socket("s3_listen").unwrap_or(address(44988)),
+        listen: socket("listen").unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 44987))),
+        s3_listen: socket("s3_listen"),
         memory_limit: r.size("memory_limit", 1 << 20, 1 << 50).unwrap_or(512 << 20),
         auth: r
             .choice("auth", &[("auto", Auth::Auto), ("required", Auth::Required), ("off", Auth::Off)])

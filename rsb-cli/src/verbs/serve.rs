@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use rsb_core::Status;
-use rsb_gateway::{AccessKey, Auth, GatewayConfig, PrototypeMode, Right, Secret, Tls};
+use rsb_gateway::{AccessKey, Auth, Gateway, GatewayConfig, PrototypeMode, Right, Secret, Tls};
 
 use super::key_pair::KeyPair;
 use crate::assemble::{self, Access};
@@ -38,7 +38,7 @@ pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
         }
     };
     if !cli.quiet {
-        let lines = greeting(&config, &status, &bound.url(), &bucket, pair.as_ref());
+        let lines = greeting(&config, &status, &bound, &bucket, pair.as_ref());
         if let Err(error) = writeln!(std::io::stdout(), "{}", lines.join("\n")) {
             // A gateway does not end because nobody reads its first words.
             tracing::debug!("stdout cannot be written: {error}");
@@ -50,9 +50,11 @@ pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
 }
 
 /// The first words, for people: where it is, what it holds, what to try.
-fn greeting(config: &Config, status: &Status, url: &str, bucket: &str, pair: Option<&KeyPair>) -> Vec<String> {
-    let mut lines = vec![
-        format!("RSBackup serves {url} (a page for people, the API below {url}/v1)"),
+fn greeting(config: &Config, status: &Status, bound: &Gateway, bucket: &str, pair: Option<&KeyPair>) -> Vec<String> {
+    let url = bound.url();
+    let mut lines = vec![format!("RSBackup serves {url} (a page for people, the API below {url}/v1)")];
+    lines.extend(bound.s3_url().map(|s3| format!("S3: {s3}")));
+    lines.extend([
         format!("data: {}, {} on {} backends", config.source.describe(), status.scheme, status.backends.len()),
         match &status.domain_warning {
             _ if matches!(config.source, Source::Embedded(_)) => format!(
@@ -62,7 +64,7 @@ fn greeting(config: &Config, status: &Status, url: &str, bucket: &str, pair: Opt
             Some(warning) => format!("note: {warning}"),
             None => "note: no loss of one failure domain makes anything unreadable".into(),
         },
-    ];
+    ]);
     lines.extend(pair.filter(|pair| pair.is_new).map(KeyPair::announcement));
     let insecure = if matches!(config.gateway.tls, Some(config::Tls::SelfSigned { .. })) { "-k " } else { "" };
     lines.push(format!(
@@ -75,6 +77,7 @@ fn greeting(config: &Config, status: &Status, url: &str, bucket: &str, pair: Opt
 fn flags(args: &Serve) -> Vec<Flag> {
     let given = [
         ("--listen", "gateway.listen", args.listen.map(|listen| listen.to_string())),
+        ("--s3-listen", "gateway.s3_listen", args.s3_listen.map(|listen| listen.to_string())),
         ("--tls-self-signed", "gateway.tls.self_signed", args.tls_self_signed.then(|| "true".into())),
         ("--no-tls", "gateway.allow_plain_http", args.no_tls.then(|| "true".into())),
         ("--no-auth", "gateway.auth", args.no_auth.then(|| "off".into())),
@@ -84,15 +87,19 @@ fn flags(args: &Serve) -> Vec<Flag> {
     given.into_iter().filter_map(flag).collect()
 }
 
-/// Whether a key pair is made where none is configured: on loopback, which needs none, for clients that want one.
+/// Whether a key pair is made where none is configured: on loopback, which needs none, for clients that want one, as those
+/// of S3 do even where nobody else is asked for one.
 fn wants_pair(config: &Config) -> bool {
     let g = &config.gateway;
-    g.keys.is_empty() && g.auth != config::Auth::Off && g.listen.ip().to_canonical().is_loopback()
+    let addresses = [Some(g.listen), g.s3_listen];
+    let local = addresses.into_iter().flatten().all(|address| address.ip().to_canonical().is_loopback());
+    g.keys.is_empty() && local && (g.auth != config::Auth::Off || g.s3_listen.is_some())
 }
 
 fn gateway_config(config: &Config) -> Result<GatewayConfig, Failure> {
     let g = &config.gateway;
     let mut out = GatewayConfig::new(g.listen);
+    out.s3_listen = g.s3_listen;
     out.allow_plain_http = g.allow_plain_http;
     out.auth = match g.auth {
         config::Auth::Auto => Auth::Auto,

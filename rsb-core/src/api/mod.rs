@@ -48,6 +48,30 @@ pub struct PutRequest {
     pub run_digests: bool,
 }
 
+/// A copy of an object.
+#[derive(Clone, Debug, Default)]
+pub struct CopyRequest {
+    /// The source's bucket and key.
+    pub from: (String, String),
+    /// The source's version; its newest when absent.
+    pub version: Option<VersionId>,
+    /// Where the copy goes: bucket, which must exist, and key.
+    pub to: (String, String),
+    /// A condition on the key that is written.
+    pub precondition: Precondition,
+    /// The copy's own attributes and metadata; the source's when absent.
+    pub replace: Option<Described>,
+}
+
+/// What is said of an object beside its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Described {
+    /// System metadata by lower-case HTTP name.
+    pub attributes: BTreeMap<String, String>,
+    /// The user's metadata.
+    pub metadata: BTreeMap<String, String>,
+}
+
 /// What is known of an object version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObjectInfo {
@@ -137,6 +161,8 @@ impl ByteRange {
 pub struct Deleted {
     /// There was something to delete.
     pub existed: bool,
+    /// The version that was deleted was itself a delete marker.
+    pub was_marker: bool,
     /// The delete marker's id, in a keep-all bucket.
     pub delete_marker: Option<VersionId>,
     /// Manifest copies of the tombstone that are short and stand in the ledger.

@@ -1,6 +1,8 @@
 //! The façade: one repository, opened.
 
 mod config;
+mod copy;
+mod versions;
 
 use std::sync::Arc;
 
@@ -292,7 +294,7 @@ impl Engine {
         let (b, k) = (bucket.to_owned(), key.to_owned());
         let scheme = entry.manifest.scheme();
         let done = self.commit_plain(b, k, precondition, BucketRule::Exists, scheme, Box::new(make)).await?;
-        Ok(Deleted { existed: true, delete_marker: None, short: done.short })
+        Ok(Deleted { existed: true, was_marker: entry.manifest.delete_marker, delete_marker: None, short: done.short })
     }
 
     async fn write_delete_marker(
@@ -325,53 +327,7 @@ impl Engine {
         };
         let (b, k) = (bucket.to_owned(), key.to_owned());
         let done = self.commit_plain(b, k, precondition, BucketRule::Exists, None, Box::new(make)).await?;
-        Ok(Deleted { existed, delete_marker: Some(done.record.version()), short: done.short })
-    }
-
-    /// Copies an object. Moves no bytes: the new manifest points at the same segments (a small object's record is
-    /// written anew). Metadata is copied.
-    pub async fn copy(&self, from: (&str, &str), to: (&str, &str), precondition: Precondition) -> Result<ObjectInfo> {
-        self.core.check_writable()?;
-        names::check_bucket(to.0)?;
-        names::check_key(to.1)?;
-        let held = read::hold(&self.core, from.0, from.1, None).await?;
-        let source = held.entry.manifest.clone();
-        if !matches!(source.body, Body::Segments(_)) {
-            let scheme = source.scheme().unwrap_or(self.core.config.scheme);
-            let request = PutRequest {
-                bucket: to.0.to_owned(),
-                key: to.1.to_owned(),
-                len: Some(source.size),
-                precondition,
-                data_shards: Some(scheme.k()),
-                parity_shards: Some(scheme.m()),
-                attributes: source.attributes,
-                metadata: source.metadata,
-                tags: source.tags,
-                run_digests: source.run_digests.is_some(),
-            };
-            let body = read::open(&self.core, held, 0..source.size).stream;
-            return write::put(&self.core, &self.committer, request, body).await;
-        }
-        let (bucket, key, modified_ms) = (to.0.to_owned(), to.1.to_owned(), self.core.env.now_ms());
-        let scheme = source.scheme();
-        let make = move |reserved: &Reserved| {
-            let keep_all = reserved.bucket.as_ref().is_some_and(|b| b.settings.versions == Versions::KeepAll);
-            Record::Version(Manifest {
-                bucket,
-                key,
-                version: reserved.version,
-                revision: 0,
-                modified_ms,
-                null_version: !keep_all,
-                ..source
-            })
-        };
-        let (b, k) = (to.0.to_owned(), to.1.to_owned());
-        let done = self.commit_plain(b, k, precondition, BucketRule::Exists, scheme, Box::new(make)).await?;
-        // The lease on the source's segments is held until the copy names them too.
-        drop(held.lease);
-        write::info_of(done, 0)
+        Ok(Deleted { existed, was_marker: false, delete_marker: Some(done.record.version()), short: done.short })
     }
 
     /// The prototype's k data digests and then m parity digests; made by reading, and kept, when the manifest has none.

@@ -14,3 +14,4 @@ mod quorum;
 mod rebuild;
 mod support;
 mod sweeping;
+mod versions;

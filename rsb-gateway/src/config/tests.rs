@@ -42,6 +42,20 @@ fn an_address_others_reach_needs_keys_and_tls() {
 }
 
 #[test]
+fn an_s3_address_others_reach_needs_keys_and_tls_also_without_auth() {
+    let mut config = at("127.0.0.1:0");
+    config.s3_listen = Some("127.0.0.1:0".parse().unwrap());
+    assert_eq!(config.validate().unwrap(), Vec::<String>::new());
+    config.s3_listen = Some("192.0.2.1:80".parse().unwrap());
+    config.auth = Auth::Off;
+    assert!(refusal(&config).contains("there are no keys"));
+    config.keys = vec![key("a", "secret")];
+    assert!(refusal(&config).contains("no TLS"));
+    config.tls = Some(Tls::SelfSigned { names: Vec::new() });
+    config.validate().unwrap();
+}
+
+#[test]
 fn auth_off_is_said_out_loud() {
     let mut config = at("0.0.0.0:0");
     config.auth = Auth::Off;

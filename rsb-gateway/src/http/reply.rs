@@ -109,7 +109,7 @@ async fn several_parts(engine: &Engine, info: &ObjectInfo, parts: Vec<Range<u64>
 }
 
 /// Opens a read and waits for its first bytes: what cannot be read at all becomes an error before the reply begins.
-async fn read(engine: &Engine, info: &ObjectInfo, range: Range<u64>) -> Result<BodyStream, Problem> {
+pub(crate) async fn read(engine: &Engine, info: &ObjectInfo, range: Range<u64>) -> rsb_core::Result<BodyStream> {
     if range.is_empty() {
         return Ok(stream::empty().boxed());
     }
@@ -120,7 +120,7 @@ async fn read(engine: &Engine, info: &ObjectInfo, range: Range<u64>) -> Result<B
     }
 }
 
-fn content_range(part: &Range<u64>, size: u64) -> String {
+pub(crate) fn content_range(part: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", part.start, part.end - 1)
 }
 

@@ -30,7 +30,7 @@ use crate::problem::Problem;
 /// Names the object (`bucket/key`, percent-encoded) that a PUT without a body copies.
 const COPY_SOURCE: &str = "x-rsb-copy-source";
 /// System headers that are kept with an object and sent with it.
-const KEPT: [HeaderName; 6] =
+pub(crate) const KEPT: [HeaderName; 6] =
     [CONTENT_TYPE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, EXPIRES];
 /// The names and values of an object's system and user metadata have at most this many bytes: they are sent as headers.
 const MAX_META_BYTES: usize = 8 << 10;

@@ -1,0 +1,67 @@
+//! Copies, which move no bytes.
+
+use super::Engine;
+use crate::api::{CopyRequest, ObjectInfo, PutRequest};
+use crate::catalog::{BucketRule, Precondition, Reserved};
+use crate::error::Result;
+use crate::format::manifest::{Body, Manifest, Record, Versions};
+use crate::{names, read, write};
+
+impl Engine {
+    /// Copies an object's newest version with its metadata; see [`Engine::copy_object`].
+    pub async fn copy(&self, from: (&str, &str), to: (&str, &str), precondition: Precondition) -> Result<ObjectInfo> {
+        let owned = |(bucket, key): (&str, &str)| (bucket.to_owned(), key.to_owned());
+        let (from, to) = (owned(from), owned(to));
+        self.copy_object(CopyRequest { from, to, precondition, ..CopyRequest::default() }).await
+    }
+
+    /// Copies a version of an object. Moves no bytes: the new manifest points at the same segments (a small object's record
+    /// is written anew). `NotFound` where the source or the target's bucket does not exist.
+    pub async fn copy_object(&self, request: CopyRequest) -> Result<ObjectInfo> {
+        self.core.check_writable()?;
+        let (from, to) = (request.from, request.to);
+        names::check_bucket(&to.0)?;
+        names::check_key(&to.1)?;
+        let held = read::hold(&self.core, &from.0, &from.1, request.version).await?;
+        let mut source = held.entry.manifest.clone();
+        if let Some(described) = request.replace {
+            (source.attributes, source.metadata) = (described.attributes, described.metadata);
+        }
+        if !matches!(source.body, Body::Segments(_)) {
+            let scheme = source.scheme().unwrap_or(self.core.config.scheme);
+            let put = PutRequest {
+                bucket: to.0,
+                key: to.1,
+                len: Some(source.size),
+                precondition: request.precondition,
+                data_shards: Some(scheme.k()),
+                parity_shards: Some(scheme.m()),
+                attributes: source.attributes,
+                metadata: source.metadata,
+                tags: source.tags,
+                run_digests: source.run_digests.is_some(),
+            };
+            let body = read::open(&self.core, held, 0..source.size).stream;
+            return write::put(&self.core, &self.committer, put, body).await;
+        }
+        let ((bucket, key), modified_ms) = (to.clone(), self.core.env.now_ms());
+        let scheme = source.scheme();
+        let make = move |reserved: &Reserved| {
+            let keep_all = reserved.bucket.as_ref().is_some_and(|b| b.settings.versions == Versions::KeepAll);
+            Record::Version(Manifest {
+                bucket,
+                key,
+                version: reserved.version,
+                revision: 0,
+                modified_ms,
+                null_version: !keep_all,
+                ..source
+            })
+        };
+        let (b, k) = to;
+        let done = self.commit_plain(b, k, request.precondition, BucketRule::Exists, scheme, Box::new(make)).await?;
+        // The lease on the source's segments is held until the copy names them too.
+        drop(held.lease);
+        write::info_of(done, 0)
+    }
+}

@@ -1,0 +1,90 @@
+//! Errors of the engine in S3's words: one table.
+
+use std::borrow::Cow;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use rsb_core::{Error, ErrorKind};
+use s3s::{S3Error, S3ErrorCode};
+
+/// Names the engine's own kind of the error, which tells more than S3's codes do.
+const KIND: &str = "x-rsb-error";
+
+/// S3's code of an error, `is_bucket` when it is about a bucket and not about an object in one.
+fn code(kind: ErrorKind, is_bucket: bool) -> S3ErrorCode {
+    match kind {
+        ErrorKind::NotFound if is_bucket => S3ErrorCode::NoSuchBucket,
+        ErrorKind::NotFound => S3ErrorCode::NoSuchKey,
+        ErrorKind::AlreadyExists => S3ErrorCode::BucketAlreadyOwnedByYou,
+        ErrorKind::PreconditionFailed => S3ErrorCode::PreconditionFailed,
+        ErrorKind::Conflict if is_bucket => S3ErrorCode::OperationAborted,
+        ErrorKind::Conflict => S3ErrorCode::ConditionalRequestConflict,
+        ErrorKind::Invalid => S3ErrorCode::InvalidArgument,
+        ErrorKind::RangeNotSatisfiable => S3ErrorCode::InvalidRange,
+        ErrorKind::BadBody => S3ErrorCode::IncompleteBody,
+        // S3's clients slow down and try again at this code, which is what is wanted of them.
+        ErrorKind::Unavailable | ErrorKind::ReadOnly => S3ErrorCode::SlowDown,
+        // The credentials that a backend refuses are the gateway's own, so they are not the client's concern.
+        _ => S3ErrorCode::InternalError,
+    }
+}
+
+/// An error of the engine as S3 says it.
+pub(super) fn of(error: Error) -> S3Error {
+    // The engine names an object as `bucket/key`; a bucket's name has no slash.
+    let is_bucket = error.about_object().is_some_and(|name| !name.contains('/'));
+    let kind = error.kind();
+    let mut out = S3Error::with_message(code(kind, is_bucket), error.message().to_owned());
+    let mut headers = HeaderMap::new();
+    headers.insert(KIND, HeaderValue::from_static(kind.as_str()));
+    let status = out.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status.is_server_error() {
+        // The cause is for the one who runs the gateway; the sentence is for the one who asks.
+        tracing::error!(?error, "a request failed");
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    out.set_headers(headers);
+    out
+}
+
+/// An error whose code s3s does not know: 400.
+pub(super) fn custom(code: &'static str, message: impl Into<Cow<'static, str>>) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
+    error.set_status_code(StatusCode::BAD_REQUEST);
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_code_and_status() {
+        for (kind, about, code, status) in [
+            (ErrorKind::NotFound, "b", "NoSuchBucket", 404),
+            (ErrorKind::NotFound, "b/k", "NoSuchKey", 404),
+            (ErrorKind::AlreadyExists, "b", "BucketAlreadyOwnedByYou", 409),
+            (ErrorKind::PreconditionFailed, "b/k", "PreconditionFailed", 412),
+            (ErrorKind::Conflict, "b", "OperationAborted", 409),
+            (ErrorKind::Conflict, "b/k", "ConditionalRequestConflict", 409),
+            (ErrorKind::Invalid, "b/k", "InvalidArgument", 400),
+            (ErrorKind::RangeNotSatisfiable, "b/k", "InvalidRange", 416),
+            (ErrorKind::BadBody, "b/k", "IncompleteBody", 400),
+            (ErrorKind::Unavailable, "b/k", "SlowDown", 503),
+            (ErrorKind::ReadOnly, "b", "SlowDown", 503),
+            (ErrorKind::Unreadable, "b/k", "InternalError", 500),
+            (ErrorKind::Denied, "b/k", "InternalError", 500),
+            (ErrorKind::Config, "b/k", "InternalError", 500),
+            (ErrorKind::Internal, "b/k", "InternalError", 500),
+        ] {
+            let error = of(Error::new(kind, "a sentence").object(about));
+            assert_eq!(error.code().as_str(), code, "{kind:?}");
+            assert_eq!(error.status_code().map(|status| status.as_u16()), Some(status), "{kind:?}");
+            assert_eq!(error.message(), Some("a sentence"));
+            assert_eq!(error.headers().unwrap()[KIND], kind.as_str());
+        }
+        assert_eq!(custom("Odd", "x").status_code(), Some(StatusCode::BAD_REQUEST));
+    }
+}

@@ -1,0 +1,26 @@
+//! The S3 door: buckets, objects, versions and listings for clients that speak S3, on a port of its own. s3s reads
+//! requests, checks signatures and writes XML; every rule of meaning is the engine's or stands here.
+//!
+//! Read in this order: [`door`] (one request), [`access`] (who may do what, and what is served at all), [`refused`] (what a
+//! request must not ask for), [`errors`]; [`body`] and [`checksums`] (what a request brings), [`facts`] (metadata),
+//! [`versions`] (which version is meant); then the operations, collected in [`operations`]. docs/s3.md describes the door
+//! from the outside.
+
+mod access;
+mod body;
+mod buckets;
+mod checksums;
+mod copy;
+mod delete;
+mod door;
+mod errors;
+mod facts;
+mod get;
+mod listing;
+mod operations;
+mod put;
+mod refused;
+mod version_listing;
+mod versions;
+
+pub(crate) use self::door::Door;
