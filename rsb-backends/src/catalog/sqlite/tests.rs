@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rsb_core::catalog::Catalog;
 use rsb_core::testkit::catalog as suite;
@@ -10,9 +11,10 @@ mod files;
 mod plans;
 mod writing;
 
-/// A catalog whose folder goes with it.
+/// A new catalog whose folder goes with it. Files beside a catalog come and go, so they do not tell how many there are.
 async fn make(folder: &TempDir) -> Arc<dyn Catalog> {
-    let number = std::fs::read_dir(folder.path()).unwrap().count();
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
     let path = folder.path().join(format!("{number}.db"));
     Arc::new(SqliteCatalog::open(&path, Mode::ReadWrite).await.unwrap())
 }
