@@ -18,6 +18,9 @@ pub(crate) struct App {
     pub(crate) metrics_render: Option<MetricsRender>,
     pub(crate) prototype: PrototypeMode,
     pub(crate) prototype_bucket: String,
+    /// See [`GatewayConfig::s3_domains`] and [`GatewayConfig::region`].
+    pub(crate) s3_domains: Vec<String>,
+    pub(crate) region: Option<String>,
     /// The gateway is shutting down: replies without an end come to theirs.
     pub(crate) stopping: CancellationToken,
 }
@@ -33,6 +36,8 @@ impl App {
             metrics_render: config.metrics_render,
             prototype: config.prototype,
             prototype_bucket: config.prototype_bucket,
+            s3_domains: config.s3_domains,
+            region: config.region,
             stopping: CancellationToken::new(),
         }
     }

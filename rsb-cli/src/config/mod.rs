@@ -124,6 +124,15 @@ pub struct Gateway {
     /// The certificate to serve with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// Names of hosts below which each bucket has one of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub s3_domain: Vec<String>,
+    /// The region that S3 signatures must be for; any when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Where `rsb key add` keeps key pairs.
+    #[serde(skip_serializing_if = "KeyStore::is_default")]
+    pub key_store: KeyStore,
     /// The key pairs that are let in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<Key>,
@@ -171,6 +180,23 @@ pub enum Tls {
         /// Host names and addresses it is for, besides the local ones.
         names: Vec<String>,
     },
+}
+
+/// `gateway.key_store`
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct KeyStore {
+    /// The file; beside the catalog when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Where the text is that the secrets are encrypted with; in a file of its own, made at the first use, when absent.
+    #[serde(flatten)]
+    pub wrapping: Option<Secret>,
+}
+
+impl KeyStore {
+    fn is_default(&self) -> bool {
+        self.file.is_none() && self.wrapping.is_none()
+    }
 }
 
 /// `[[gateway.keys]]`. The secret itself is fetched only when the gateway starts.
@@ -299,6 +325,19 @@ impl Config {
     pub fn path(&self, path: &Path) -> PathBuf {
         let path = self.base.join(path);
         std::path::absolute(&path).unwrap_or(path)
+    }
+
+    /// The file that `rsb key add` keeps key pairs in.
+    pub fn key_store(&self) -> PathBuf {
+        match (&self.gateway.key_store.file, self.repository.catalog.strip_prefix("sqlite://")) {
+            (Some(file), _) => self.path(file),
+            (None, Some(catalog)) => {
+                let mut name = self.path(Path::new(catalog)).into_os_string();
+                name.push(".keys");
+                name.into()
+            }
+            (None, None) => self.path(Path::new("rsb.keys")),
+        }
     }
 
     /// A backend's folder, absolute, where it is one.
