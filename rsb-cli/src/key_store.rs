@@ -234,7 +234,8 @@ impl KeyStore {
             )));
         }
         let key = blake3::derive_key(CONTEXT, text.as_bytes());
-        let key = UnboundKey::new(&AES_256_GCM, &key).map_err(|_| Failure::new(FAILED, "the wrapping key cannot be used"))?;
+        let key =
+            UnboundKey::new(&AES_256_GCM, &key).map_err(|_| Failure::new(FAILED, "the wrapping key cannot be used"))?;
         Ok(LessSafeKey::new(key))
     }
 }
@@ -251,7 +252,10 @@ impl Wrapping {
         let (path, own) = match self {
             Self::Env(name) => {
                 return std::env::var(name).map(|text| text.trim().to_owned()).map_err(|_| {
-                    Failure::usage(format!("{name}, which the secrets in {} are wrapped with, is not set", store.display()))
+                    Failure::usage(format!(
+                        "{name}, which the secrets in {} are wrapped with, is not set",
+                        store.display()
+                    ))
                 });
             }
             Self::Own(path) => (path, true),
@@ -262,7 +266,9 @@ impl Wrapping {
             (Ok(text), _) => {
                 let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
                 if own && mode & 0o077 != 0 {
-                    return Err(Failure::usage(format!("others may read {name}, which opens all secrets; chmod 600 {name}")));
+                    return Err(Failure::usage(format!(
+                        "others may read {name}, which opens all secrets; chmod 600 {name}"
+                    )));
                 }
                 Ok(text.trim().to_owned())
             }
@@ -273,9 +279,10 @@ impl Wrapping {
                 file.write_all(format!("{text}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(cannot)?;
                 Ok(text)
             }
-            (Err(error), _) => {
-                Err(Failure::usage(format!("{name}, which the secrets in {} are wrapped with, cannot be read: {error}", store.display())))
-            }
+            (Err(error), _) => Err(Failure::usage(format!(
+                "{name}, which the secrets in {} are wrapped with, cannot be read: {error}",
+                store.display()
+            ))),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! taken or a problem noted), [`sections`] (each key by name), [`rules`] (what must hold between keys), [`overrides`], [`origin`] and
 //! [`problem`] (how a problem finds its line), [`show`].
 
+pub mod keys;
 pub mod load;
 pub mod origin;
 pub mod overrides;
@@ -25,6 +26,8 @@ use std::time::Duration;
 use rsb_core::{Cost, EtagMode, Role, Spread};
 use serde::Serialize;
 use url::Url;
+
+pub use self::keys::{Key, KeyStore, Secret};
 
 /// A config, merged and read. Relative paths in it mean below `base`.
 #[derive(Clone, Debug)]
@@ -119,8 +122,14 @@ pub struct Gateway {
     pub prototype_bucket: String,
     /// How entity tags are made.
     pub etag: EtagMode,
+    /// How often the lifecycle rules of buckets are followed.
+    #[serde(serialize_with = "units::duration")]
+    pub lifecycle_every: Duration,
     /// Serve plain HTTP on an address that other machines reach.
     pub allow_plain_http: bool,
+    /// How objects of S3's storage classes are coded, by the class's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_classes: BTreeMap<String, StorageClass>,
     /// The certificate to serve with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
@@ -136,6 +145,15 @@ pub struct Gateway {
     /// The key pairs that are let in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<Key>,
+}
+
+/// One of `gateway.storage_classes`
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StorageClass {
+    /// k.
+    pub data_shards: usize,
+    /// m.
+    pub parity_shards: usize,
 }
 
 /// Who needs a key.
@@ -180,71 +198,6 @@ pub enum Tls {
         /// Host names and addresses it is for, besides the local ones.
         names: Vec<String>,
     },
-}
-
-/// `gateway.key_store`
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct KeyStore {
-    /// The file; beside the catalog when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-    /// Where the text is that the secrets are encrypted with; in a file of its own, made at the first use, when absent.
-    #[serde(flatten)]
-    pub wrapping: Option<Secret>,
-}
-
-impl KeyStore {
-    fn is_default(&self) -> bool {
-        self.file.is_none() && self.wrapping.is_none()
-    }
-}
-
-/// `[[gateway.keys]]`. The secret itself is fetched only when the gateway starts.
-#[derive(Clone, Debug, Serialize)]
-pub struct Key {
-    /// The key's public half.
-    pub id: String,
-    /// Where the secret half is.
-    #[serde(flatten)]
-    pub secret: Secret,
-    /// What it may do.
-    pub rights: Vec<Right>,
-    /// The buckets it may do it in, `*` as a wildcard.
-    pub buckets: Vec<String>,
-}
-
-/// Where a secret is. Debug and Serialize never show it.
-#[derive(Clone)]
-pub enum Secret {
-    /// In the config itself.
-    Inline(String),
-    /// In a file, without the line's end.
-    File(PathBuf),
-    /// In an environment variable.
-    Env(String),
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Inline(_) => f.write_str("Inline(hidden)"),
-            Self::File(path) => write!(f, "File({})", path.display()),
-            Self::Env(name) => write!(f, "Env({name})"),
-        }
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-        let mut map = s.serialize_map(Some(1))?;
-        match self {
-            Self::Inline(_) => map.serialize_entry("secret", show::HIDDEN)?,
-            Self::File(path) => map.serialize_entry("secret_file", path)?,
-            Self::Env(name) => map.serialize_entry("secret_env", name)?,
-        }
-        map.end()
-    }
 }
 
 /// What a key may do.

@@ -6,8 +6,7 @@ fn store(folder: &Path) -> KeyStore {
 }
 
 fn add(store: &KeyStore, id: &str) -> String {
-    let (entry, secret) =
-        store.add(&Env::system(), Some(id.into()), vec![Right::Read], vec!["pub*".into()]).unwrap();
+    let (entry, secret) = store.add(&Env::system(), Some(id.into()), vec![Right::Read], vec!["pub*".into()]).unwrap();
     assert_eq!(entry.id, id);
     secret
 }
@@ -42,10 +41,7 @@ fn with_another_wrapping_key_nothing_opens_and_nothing_is_added() {
     add(&store, "a");
     let wrap = beside(&store.file, ".wrap");
     std::fs::write(&wrap, "another text of at least thirty-two characters").unwrap();
-    for failure in [
-        store.keys().unwrap_err(),
-        store.add(&Env::system(), None, vec![], vec![]).unwrap_err(),
-    ] {
+    for failure in [store.keys().unwrap_err(), store.add(&Env::system(), None, vec![], vec![]).unwrap_err()] {
         assert!(failure.to_string().contains("not the one it was made with"), "{failure}");
     }
     std::fs::write(&wrap, "short").unwrap();

@@ -61,7 +61,11 @@ fn add(
     let (key, secret) = store.add(&Env::system(), id.map(str::to_owned), rights, buckets.to_vec())?;
     let value = json!({ "id": key.id, "secret": secret, "rights": key.rights, "buckets": key.buckets });
     out.say(&value, || {
-        format!("id      {}\nsecret  {secret}\nThe secret is told this once and kept encrypted in {}.", key.id, store.file().display())
+        format!(
+            "id      {}\nsecret  {secret}\nThe secret is told this once and kept encrypted in {}.",
+            key.id,
+            store.file().display()
+        )
     })?;
     Ok(DONE)
 }

@@ -16,10 +16,10 @@ use rsb_core::{BodyStream, Engine, Error, ErrorKind, ObjectInfo, PutRequest};
 use serde::Serialize;
 use warp::reply::Response;
 
-use crate::form::{Form, bad, from_multer, text};
 use super::{UPLOADS, check_name, hex_all, json, remove_upload};
 use crate::call::Call;
 use crate::config::Right;
+use crate::form::{Form, bad, from_multer, text};
 use crate::problem::Problem;
 
 /// Bytes of a field other than `file`.
@@ -80,7 +80,9 @@ impl Fields {
                 }
             }
             Some("data_shards") => self.data_shards = Some(number("data_shards", &text(part, MAX_FIELD_BYTES).await?)?),
-            Some("parity_shards") => self.parity_shards = Some(number("parity_shards", &text(part, MAX_FIELD_BYTES).await?)?),
+            Some("parity_shards") => {
+                self.parity_shards = Some(number("parity_shards", &text(part, MAX_FIELD_BYTES).await?)?)
+            }
             _ => drop(text(part, MAX_FIELD_BYTES).await?),
         }
         Ok(())

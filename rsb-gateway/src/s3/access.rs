@@ -10,7 +10,7 @@ use s3s::path::S3Path;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, s3_error};
 
 use super::policy::{Action, Policy};
-use super::{refused, signed};
+use super::{facts, refused, signed};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::config::Right;
@@ -68,12 +68,51 @@ fn need(operation: &str) -> Option<Need> {
         | "ListObjectsV2"
         | "ListObjectVersions"
         | "GetObject"
-        | "HeadObject" => Need::Right(Right::Read),
+        | "HeadObject"
+        | "GetObjectTagging"
+        | "GetBucketTagging"
+        | "GetBucketLifecycleConfiguration"
+        | "GetObjectLockConfiguration"
+        | "GetObjectRetention"
+        | "GetBucketAcl"
+        | "GetObjectAcl"
+        | "GetBucketEncryption"
+        | "GetBucketWebsite"
+        | "GetBucketReplication"
+        | "GetPublicAccessBlock"
+        | "GetBucketOwnershipControls"
+        | "GetBucketNotificationConfiguration"
+        | "GetBucketLogging"
+        | "GetBucketAccelerateConfiguration"
+        | "GetBucketRequestPayment"
+        | "ListBucketAnalyticsConfigurations"
+        | "ListBucketInventoryConfigurations"
+        | "ListBucketMetricsConfigurations"
+        | "ListBucketIntelligentTieringConfigurations"
+        | "GetObjectLegalHold" => Need::Right(Right::Read),
         // A copy also needs the right to read its source: `copy` sees to it.
-        "PutObject" | "CopyObject" => Need::Right(Right::Write),
+        // Bypassing a retention and ending a legal hold want `admin`: `lock` sees to it.
+        "PutObject"
+        | "CopyObject"
+        | "PutObjectTagging"
+        | "PutObjectAcl"
+        | "DeleteObjectTagging"
+        | "PutObjectRetention"
+        | "PutObjectLegalHold" => Need::Right(Right::Write),
         "DeleteObject" | "DeleteObjects" => Need::Right(Right::Delete),
-        "CreateBucket" | "DeleteBucket" | "PutBucketVersioning" | "PutBucketCors" | "DeleteBucketCors"
-        | "PutBucketPolicy" | "DeleteBucketPolicy" => Need::Right(Right::Admin),
+        "CreateBucket"
+        | "DeleteBucket"
+        | "PutBucketVersioning"
+        | "PutBucketCors"
+        | "DeleteBucketCors"
+        | "PutBucketPolicy"
+        | "DeleteBucketPolicy"
+        | "PutBucketTagging"
+        | "PutBucketAcl"
+        | "DeleteBucketTagging"
+        | "PutBucketLifecycleConfiguration"
+        | "DeleteBucketLifecycle"
+        | "PutObjectLockConfiguration" => Need::Right(Right::Admin),
         _ => return None,
     })
 }
@@ -108,8 +147,13 @@ impl S3Access for Access {
             return Err(s3_error!(ServiceUnavailable, "the request was only tried"));
         }
         match admitted {
-            Admitted::Key(caller) => cx.extensions_mut().insert(caller).map_or((), drop),
-            Admitted::Public(public) => cx.extensions_mut().insert(public).map_or((), drop),
+            Admitted::Key(caller) => {
+                cx.extensions_mut().insert(self.app.classes.clone());
+                cx.extensions_mut().insert(caller);
+            }
+            Admitted::Public(public) => {
+                cx.extensions_mut().insert(public);
+            }
         }
         Ok(())
     }
@@ -131,16 +175,23 @@ impl Access {
             check(&caller, right, cx.s3_path().get_bucket_name())?;
         }
         refused::after_signatures(cx.headers(), cx.uri())?;
+        facts::check_class(cx.headers(), &self.app.classes)?;
         Ok(Admitted::Key(caller))
     }
 
     /// Lets in who shows no key, as far as the bucket's policy does.
     async fn admit_public(&self, cx: &S3AccessContext<'_>) -> S3Result<Admitted> {
-        let denied =
-            || s3_error!(AccessDenied, "the request must be signed with a key of this gateway, or read what a bucket's policy opens to everybody");
+        let denied = || {
+            s3_error!(
+                AccessDenied,
+                "the request must be signed with a key of this gateway, or read what a bucket's policy opens to everybody"
+            )
+        };
         let of_version = signed::query(cx.uri()).any(|(name, _)| name == "versionId");
         let (action, bucket, key) = match (cx.s3_op().name(), cx.s3_path()) {
-            ("GetObject" | "HeadObject", S3Path::Object { bucket, key }) if of_version => (Action::GetVersion, bucket, &**key),
+            ("GetObject" | "HeadObject", S3Path::Object { bucket, key }) if of_version => {
+                (Action::GetVersion, bucket, &**key)
+            }
             ("GetObject" | "HeadObject", S3Path::Object { bucket, key }) => (Action::Get, bucket, &**key),
             ("HeadBucket" | "ListObjects" | "ListObjectsV2", S3Path::Bucket { bucket }) => (Action::List, bucket, ""),
             _ => return Err(denied()),
@@ -202,7 +253,8 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_is_not_served() {
-        for operation in ["CreateMultipartUpload", "PutObjectAcl", "SelectObjectContent", "PutBucketWebsite", ""] {
+        for operation in ["CreateMultipartUpload", "PutBucketEncryption", "SelectObjectContent", "PutBucketWebsite", ""]
+        {
             assert_eq!(need(operation), None, "{operation}");
         }
         assert_eq!(need("DeleteObjects"), Some(Need::Right(Right::Delete)));

@@ -61,10 +61,10 @@ impl Fate {
     }
 
     pub(super) fn set_len(&self, len: Option<u64>) {
-        len.map_or((), |len| {
+        if let Some(len) = len {
             // Set once, by the door.
             let _ = self.0.len.set(len);
-        });
+        }
     }
 
     fn payload(&self) -> Payload {
@@ -85,7 +85,8 @@ impl Fate {
     /// What an error of the body as it arrives is in S3's words; `code` where it is not a sender that stopped.
     pub(super) fn of_body(&self, error: &Error, code: S3ErrorCode) -> S3Error {
         if is_timeout(error) {
-            let message = "Your socket connection to the server was not read from or written to within the timeout period.";
+            let message =
+                "Your socket connection to the server was not read from or written to within the timeout period.";
             return S3Error::with_message(S3ErrorCode::RequestTimeout, format!("{message} {}", error.message()));
         }
         S3Error::with_message(code, format!("{}; nothing was written", error.message()))
@@ -123,7 +124,10 @@ impl Fate {
     /// The error of a body that s3s wanted whole before it called an operation, and did not get.
     pub(super) fn unread_body(&self, max_bytes: u64) -> Option<S3Error> {
         if self.0.len.get().is_some_and(|len| *len > max_bytes) && !self.0.taken.load(Ordering::Relaxed) {
-            return Some(s3_error!(MaxMessageLengthExceeded, "Your request was too big: {max_bytes} bytes are taken here"));
+            return Some(s3_error!(
+                MaxMessageLengthExceeded,
+                "Your request was too big: {max_bytes} bytes are taken here"
+            ));
         }
         let secured = self.payload() != Payload::Plain;
         (!self.0.taken.load(Ordering::Relaxed) && (secured || self.noted().is_some())).then(|| self.error())

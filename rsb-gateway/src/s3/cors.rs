@@ -9,13 +9,13 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use rsb_core::Engine;
 use s3s::dto::{
-    CORSConfiguration, CORSRule, DeleteBucketCorsInput, DeleteBucketCorsOutput, GetBucketCorsInput, GetBucketCorsOutput,
-    PutBucketCorsInput, PutBucketCorsOutput,
+    CORSConfiguration, CORSRule, DeleteBucketCorsInput, DeleteBucketCorsOutput, GetBucketCorsInput,
+    GetBucketCorsOutput, PutBucketCorsInput, PutBucketCorsOutput,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use serde::{Deserialize, Serialize};
 
-use super::{buckets, errors};
+use super::errors;
 use crate::http::reply::set;
 
 /// The bucket's setting that holds its rules, as JSON of a list of [`Rule`].
@@ -56,7 +56,10 @@ impl Rule {
             max_age_s: rule.max_age_seconds,
         };
         if out.origins.is_empty() || out.methods.is_empty() || out.id.as_ref().is_some_and(|id| id.len() > MAX_ID) {
-            return Err(s3_error!(MalformedXML, "a CORS rule has an origin and a method, and an id of at most 255 bytes"));
+            return Err(s3_error!(
+                MalformedXML,
+                "a CORS rule has an origin and a method, and an id of at most 255 bytes"
+            ));
         }
         if let Some(method) = out.methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
             return Err(s3_error!(
@@ -70,8 +73,13 @@ impl Rule {
         if let Some(name) = out.headers.iter().find(|name| name.matches('*').count() > 1) {
             return Err(s3_error!(InvalidRequest, "AllowedHeader \"{name}\" can not have more than one wildcard."));
         }
-        if let Some(name) = out.exposed.iter().find(|name| HeaderName::from_bytes(name.as_bytes()).is_err() || name.contains('*')) {
-            return Err(s3_error!(InvalidRequest, "ExposeHeader \"{name}\" is no header's name, or contains a wildcard."));
+        if let Some(name) =
+            out.exposed.iter().find(|name| HeaderName::from_bytes(name.as_bytes()).is_err() || name.contains('*'))
+        {
+            return Err(s3_error!(
+                InvalidRequest,
+                "ExposeHeader \"{name}\" is no header's name, or contains a wildcard."
+            ));
         }
         if out.max_age_s.is_some_and(|seconds| seconds < 0) {
             return Err(s3_error!(MalformedXML, "MaxAgeSeconds is not negative"));
@@ -137,7 +145,13 @@ async fn rules(engine: &Engine, bucket: &str) -> Vec<Rule> {
 }
 
 /// Adds to a reply what the page that asked may do with it. `method` is the request's.
-pub(super) async fn describe(engine: &Engine, bucket: &str, origin: &HeaderValue, method: &Method, out: &mut HeaderMap) {
+pub(super) async fn describe(
+    engine: &Engine,
+    bucket: &str,
+    origin: &HeaderValue,
+    method: &Method,
+    out: &mut HeaderMap,
+) {
     let Ok(origin) = origin.to_str() else { return };
     let rules = rules(engine, bucket).await;
     if let Some(rule) = rules.iter().find(|rule| rule.is_for(origin, method.as_str(), &[])) {
@@ -186,14 +200,18 @@ pub(super) async fn put(
 ) -> S3Result<S3Response<PutBucketCorsOutput>> {
     let CORSConfiguration { cors_rules } = req.input.cors_configuration;
     if cors_rules.is_empty() || cors_rules.len() > MAX_RULES {
-        return Err(s3_error!(MalformedXML, "a CORS configuration has 1 to {MAX_RULES} rules, and not {}", cors_rules.len()));
+        return Err(s3_error!(
+            MalformedXML,
+            "a CORS configuration has 1 to {MAX_RULES} rules, and not {}",
+            cors_rules.len()
+        ));
     }
     let rules = cors_rules.into_iter().map(Rule::of).collect::<S3Result<Vec<_>>>()?;
     let text = serde_json::to_string(&rules).map_err(|error| s3_error!(error, InternalError))?;
     if text.len() > MAX_BYTES {
         return Err(s3_error!(MalformedXML, "the CORS configuration is larger than 64 KiB"));
     }
-    buckets::keep(engine, &req.input.bucket, SETTING, Some(text)).await?;
+    engine.update_bucket_extra(&req.input.bucket, SETTING, Some(text)).await.map_err(errors::of)?;
     Ok(S3Response::new(PutBucketCorsOutput::default()))
 }
 
@@ -214,7 +232,7 @@ pub(super) async fn delete(
     engine: &Engine,
     req: S3Request<DeleteBucketCorsInput>,
 ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
-    buckets::keep(engine, &req.input.bucket, SETTING, None).await?;
+    engine.update_bucket_extra(&req.input.bucket, SETTING, None).await.map_err(errors::of)?;
     Ok(S3Response::with_status(DeleteBucketCorsOutput::default(), StatusCode::NO_CONTENT))
 }
 

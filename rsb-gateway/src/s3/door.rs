@@ -76,12 +76,7 @@ impl Door {
         Ok(response)
     }
 
-    async fn serve(
-        &self,
-        request: Request<Incoming>,
-        place: &Place,
-        fate: &Fate,
-    ) -> Result<Response<Body>, HttpError> {
+    async fn serve(&self, request: Request<Incoming>, place: &Place, fate: &Fate) -> Result<Response<Body>, HttpError> {
         let (method, headers) = (request.method(), request.headers());
         if *method == Method::OPTIONS {
             return match cors::preflight(self.app.engine(), &place.bucket, headers).await {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use rsb_core::{Engine, Error, ErrorKind};
-use s3s::{S3Error, S3ErrorCode};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 /// Names the engine's own kind of the error, which tells more than S3's codes do.
 const KIND: &str = "x-rsb-error";
@@ -24,6 +24,7 @@ fn code(kind: ErrorKind, is_bucket: bool) -> S3ErrorCode {
         ErrorKind::Invalid => S3ErrorCode::InvalidArgument,
         ErrorKind::RangeNotSatisfiable => S3ErrorCode::InvalidRange,
         ErrorKind::BadBody => S3ErrorCode::IncompleteBody,
+        ErrorKind::Locked => S3ErrorCode::AccessDenied,
         // S3's clients slow down and try again at this code, which is what is wanted of them.
         ErrorKind::Unavailable | ErrorKind::ReadOnly => S3ErrorCode::SlowDown,
         // The credentials that a backend refuses are the gateway's own, so they are not the client's concern.
@@ -44,7 +45,9 @@ pub(super) fn of(error: Error) -> S3Error {
         // The cause is for the one who runs the gateway; the sentence is for the one who asks.
         tracing::error!(?error, "a request failed");
         let missing = HeaderValue::try_from(error.about_backends().join(", "));
-        headers.extend(missing.ok().filter(|names| !names.is_empty()).map(|names| (HeaderName::from_static(MISSING), names)));
+        headers.extend(
+            missing.ok().filter(|names| !names.is_empty()).map(|names| (HeaderName::from_static(MISSING), names)),
+        );
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
@@ -55,14 +58,27 @@ pub(super) fn of(error: Error) -> S3Error {
 
 /// Says in the log which failure domains are missing, where an error is about backends.
 pub(super) async fn log_missing(engine: &Engine, error: &S3Error) {
-    let Some(names) = error.headers().and_then(|headers| headers.get(MISSING)).and_then(|names| names.to_str().ok()) else {
+    let Some(names) = error.headers().and_then(|headers| headers.get(MISSING)).and_then(|names| names.to_str().ok())
+    else {
         return;
     };
     let Ok(status) = engine.status().await else { return };
     let names: Vec<&str> = names.split(", ").collect();
     let missing = status.backends.iter().filter(|backend| names.contains(&backend.name.as_str()));
     let domains: Vec<String> = missing.map(|backend| format!("{} {:?}", backend.name, backend.domain)).collect();
-    tracing::error!(code = error.code().as_str(), domains = domains.join("; "), "backends with these failure domains are missing");
+    tracing::error!(
+        code = error.code().as_str(),
+        domains = domains.join("; "),
+        "backends with these failure domains are missing"
+    );
+}
+
+/// What a bucket keeps as a setting, in the form it was written in.
+pub(super) fn kept<T: serde::de::DeserializeOwned>(bucket: &str, name: &str, text: &str) -> S3Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        tracing::error!(bucket, name, %error, "a setting cannot be read");
+        s3_error!(InternalError, "the setting {name:?} of bucket {bucket:?} cannot be read; set it again")
+    })
 }
 
 /// An error whose code s3s does not know: 400.
@@ -91,6 +107,7 @@ mod tests {
             (ErrorKind::Unavailable, "b/k", "SlowDown", 503),
             (ErrorKind::ReadOnly, "b", "SlowDown", 503),
             (ErrorKind::Unreadable, "b/k", "InternalError", 500),
+            (ErrorKind::Locked, "b/k", "AccessDenied", 403),
             (ErrorKind::Denied, "b/k", "InternalError", 500),
             (ErrorKind::Config, "b/k", "InternalError", 500),
             (ErrorKind::Internal, "b/k", "InternalError", 500),

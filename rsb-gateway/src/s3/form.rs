@@ -23,7 +23,7 @@ use super::body::Fate;
 use super::form_policy::FormPolicy;
 use super::place::Place;
 use super::signed::{self, Rules};
-use super::{errors, put, refused};
+use super::{errors, facts, put, refused};
 use crate::app::App;
 use crate::body::Upload;
 use crate::config::Right;
@@ -64,7 +64,10 @@ pub(super) async fn serve(
     let filename = file.file_name().unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
     let key = fields.get("key").filter(|key| !key.is_empty()).map(|key| key.replace("${filename}", &filename));
     let Some(key) = key else {
-        return Err(s3_error!(InvalidArgument, "Bucket POST must contain a field named 'key'. If it is specified, please check the order of the fields."));
+        return Err(s3_error!(
+            InvalidArgument,
+            "Bucket POST must contain a field named 'key'. If it is specified, please check the order of the fields."
+        ));
     };
     fields.insert("key".into(), key.clone());
     let policy = authorize(app, &place.bucket, &fields)?;
@@ -78,6 +81,8 @@ pub(super) async fn serve(
     };
     let mut extensions = Extensions::new();
     extensions.insert(FromForm);
+    facts::check_class(&headers, &app.classes)?;
+    extensions.insert(app.classes.clone());
     extensions.insert(fate.clone());
     let request = S3Request {
         input,
@@ -159,7 +164,10 @@ fn authorize(app: &App, bucket: &str, fields: &BTreeMap<String, String>) -> S3Re
     let parsed = FormPolicy::parse(policy)?;
     for (name, value) in [("x-amz-algorithm", algorithm), ("x-amz-credential", credential), ("x-amz-date", date)] {
         if !parsed.demands(name, value) {
-            return Err(s3_error!(AccessDenied, "Invalid according to Policy: it has no condition that {name} is {value:?}"));
+            return Err(s3_error!(
+                AccessDenied,
+                "Invalid according to Policy: it has no condition that {name} is {value:?}"
+            ));
         }
     }
     parsed.check(fields, bucket, app.env.now_ms())?;
@@ -256,10 +264,8 @@ impl Stream for File {
             Some(Ok(chunk)) => {
                 self.bytes += chunk.len() as u64;
                 if self.bytes > most {
-                    return self.refuse(
-                        S3ErrorCode::EntityTooLarge,
-                        "Your proposed upload exceeds the maximum allowed size",
-                    );
+                    return self
+                        .refuse(S3ErrorCode::EntityTooLarge, "Your proposed upload exceeds the maximum allowed size");
                 }
                 Poll::Ready(Some(Ok(chunk)))
             }
@@ -269,9 +275,8 @@ impl Stream for File {
                 self.fate.note(said.code().clone(), said.message().unwrap_or_default());
                 Poll::Ready(Some(Err(Box::new(error))))
             }
-            None if self.bytes < least => {
-                self.refuse(S3ErrorCode::EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size")
-            }
+            None if self.bytes < least => self
+                .refuse(S3ErrorCode::EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size"),
             None => Poll::Ready(None),
         }
     }

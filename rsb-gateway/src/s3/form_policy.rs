@@ -41,7 +41,9 @@ impl FormPolicy {
         let expires = value.get("expiration").and_then(Value::as_str);
         let expires = expires.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         let Some(expires) = expires else {
-            return Err(invalid("Policy document must have an 'expiration', such as \"2030-01-01T00:00:00.000Z\"".into()));
+            return Err(invalid(
+                "Policy document must have an 'expiration', such as \"2030-01-01T00:00:00.000Z\"".into(),
+            ));
         };
         let Some(Value::Array(list)) = value.get("conditions") else {
             return Err(invalid("Policy document must have a list of 'conditions'".into()));
@@ -175,7 +177,8 @@ mod tests {
 
     #[test]
     fn what_is_no_policy_is_refused() {
-        for conditions in ["{}", "[1]", r#"[["eq", "key", "a"]]"#, r#"[["like", "$key", "a"]]"#, r#"[["eq", "$key"]]"#] {
+        for conditions in ["{}", "[1]", r#"[["eq", "key", "a"]]"#, r#"[["like", "$key", "a"]]"#, r#"[["eq", "$key"]]"#]
+        {
             assert_eq!(policy(conditions).unwrap_err().code().as_str(), "InvalidPolicyDocument", "{conditions}");
         }
         for encoded in ["", "%", "e30="] {

@@ -9,6 +9,7 @@
 //! from the outside.
 
 mod access;
+mod acl;
 mod body;
 mod buckets;
 mod checksums;
@@ -22,7 +23,9 @@ mod form;
 mod form_policy;
 mod get;
 mod lenient;
+mod lifecycle;
 mod listing;
+mod lock;
 mod operations;
 mod place;
 mod policy;
@@ -30,6 +33,8 @@ mod put;
 mod refused;
 mod sentences;
 mod signed;
+mod tags;
+mod unset;
 mod version_listing;
 mod versions;
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use rsb_core::Engine;
 
-use super::{buckets, errors};
+use super::errors;
 
 /// The bucket's setting that holds its policy, as it was sent.
 const SETTING: &str = "s3-policy";
@@ -53,7 +53,8 @@ enum Resource {
 
 impl Resource {
     fn parse(arn: &str, bucket: &str) -> S3Result<Self> {
-        let invalid = || malformed(format!("Policy has invalid resource {arn:?}; {ARN}{bucket} and below it are this bucket's"));
+        let invalid =
+            || malformed(format!("Policy has invalid resource {arn:?}; {ARN}{bucket} and below it are this bucket's"));
         let rest = arn.strip_prefix(ARN).ok_or_else(invalid)?;
         let Some((name, key)) = rest.split_once('/') else {
             return if rest == bucket { Ok(Self::Bucket) } else { Err(invalid()) };
@@ -134,7 +135,10 @@ fn statement(value: Value, bucket: &str) -> S3Result<(Vec<Action>, Vec<Resource>
     match fields.remove("Effect") {
         Some(Value::String(effect)) if effect == "Allow" => {}
         Some(Value::String(effect)) if effect == "Deny" => {
-            return Err(s3_error!(NotImplemented, "statements that deny are not served here; what is not allowed is denied"));
+            return Err(s3_error!(
+                NotImplemented,
+                "statements that deny are not served here; what is not allowed is denied"
+            ));
         }
         _ => return Err(malformed("a statement's Effect is Allow or Deny")),
     }
@@ -205,7 +209,7 @@ pub(super) async fn put(
     let (bucket, text) = (req.input.bucket, req.input.policy);
     engine.bucket(&bucket).await.map_err(errors::of)?;
     Policy::parse(&text, &bucket)?;
-    buckets::keep(engine, &bucket, SETTING, Some(text)).await?;
+    engine.update_bucket_extra(&bucket, SETTING, Some(text)).await.map_err(errors::of)?;
     Ok(S3Response::with_status(PutBucketPolicyOutput::default(), http::StatusCode::NO_CONTENT))
 }
 
@@ -231,7 +235,7 @@ pub(super) async fn delete(
     engine: &Engine,
     req: S3Request<DeleteBucketPolicyInput>,
 ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
-    buckets::keep(engine, &req.input.bucket, SETTING, None).await?;
+    engine.update_bucket_extra(&req.input.bucket, SETTING, None).await.map_err(errors::of)?;
     Ok(S3Response::with_status(DeleteBucketPolicyOutput::default(), http::StatusCode::NO_CONTENT))
 }
 

@@ -13,7 +13,9 @@ fn sentence(code: &str) -> &'static str {
         }
         "MalformedXML" => "The XML you provided was not well-formed or did not validate against our published schema.",
         "MissingRequestBodyError" => "Request body is empty.",
-        "InvalidBucketName" => "The specified bucket is not valid: names have 3 to 63 lower-case letters, digits, '-' and '.'.",
+        "InvalidBucketName" => {
+            "The specified bucket is not valid: names have 3 to 63 lower-case letters, digits, '-' and '.'."
+        }
         "KeyTooLongError" => "Your key is too long: keys have at most 1024 bytes.",
         "InvalidURI" => "Couldn't parse the specified URI: its path must be UTF-8, percent-encoded.",
         "MethodNotAllowed" => "The specified method is not allowed against this resource.",
@@ -55,7 +57,10 @@ mod tests {
     fn only_what_has_no_sentence_gets_one() {
         let bare = Bytes::from_static(b"<Error><Code>InvalidURI</Code></Error>");
         let said = completed(&bare).unwrap();
-        assert!(said.starts_with("<Error><Code>InvalidURI</Code><Message>Couldn't parse") && said.ends_with("</Message></Error>"));
+        assert!(
+            said.starts_with("<Error><Code>InvalidURI</Code><Message>Couldn't parse")
+                && said.ends_with("</Message></Error>")
+        );
         assert_eq!(completed(&Bytes::from(said)), None);
         assert_eq!(completed(&Bytes::from_static(b"other")), None);
     }

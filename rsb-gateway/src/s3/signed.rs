@@ -59,7 +59,8 @@ impl Place {
 /// Refuses a request whose signature is malformed, or made for something else. One without a signature passes.
 pub(super) fn check<B>(request: &Request<B>, rules: Rules<'_>) -> S3Result<()> {
     let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let old = authorization.is_some_and(|value| value.starts_with(b"AWS ")) || parameter(request, "Signature").is_some();
+    let old =
+        authorization.is_some_and(|value| value.starts_with(b"AWS ")) || parameter(request, "Signature").is_some();
     if old {
         return Err(s3_error!(
             InvalidRequest,
@@ -184,14 +185,18 @@ fn check_scope<'a>(place: Place, credential: &'a str, date: &str, rules: Rules<'
         return Err(place.error(format!("Invalid credential date {day:?}: it is not the date of the request.")));
     }
     if service != "s3" {
-        return Err(place.error(format!("The credential's service {service:?} is wrong; this endpoint belongs to \"s3\".")));
+        return Err(
+            place.error(format!("The credential's service {service:?} is wrong; this endpoint belongs to \"s3\"."))
+        );
     }
     match rules.region {
         Some(expected) if expected != region => {
             let mut error = place.error(format!("The region {region:?} is wrong; expecting {expected:?}."));
             // Clients that follow a bucket to its region read it here.
             error.set_headers(HeaderMap::from_iter(
-                HeaderValue::from_str(expected).ok().map(|value| (HeaderName::from_static("x-amz-bucket-region"), value)),
+                HeaderValue::from_str(expected)
+                    .ok()
+                    .map(|value| (HeaderName::from_static("x-amz-bucket-region"), value)),
             ));
             Err(error)
         }

@@ -28,8 +28,18 @@ fn a_signature_in_the_head() {
         (&good, &[("x-amz-date", "yesterday"), digest], None, "AccessDenied"),
         (&good, &[dated, ("x-amz-content-sha256", "x")], None, "InvalidArgument"),
         (&good, &[dated, digest, ("x-amz-meta-a", "b")], None, "AccessDenied"),
-        (&v4("k/20201125/r/s3/aws4_request", "host;x-amz-date"), &[dated, digest], None, "AuthorizationHeaderMalformed"),
-        (&v4("k/20201124/r/sts/aws4_request", "host;x-amz-date"), &[dated, digest], None, "AuthorizationHeaderMalformed"),
+        (
+            &v4("k/20201125/r/s3/aws4_request", "host;x-amz-date"),
+            &[dated, digest],
+            None,
+            "AuthorizationHeaderMalformed",
+        ),
+        (
+            &v4("k/20201124/r/sts/aws4_request", "host;x-amz-date"),
+            &[dated, digest],
+            None,
+            "AuthorizationHeaderMalformed",
+        ),
         (&v4("k/20201124/r/s3", "host;x-amz-date"), &[dated, digest], None, "AuthorizationHeaderMalformed"),
         (&v4("k/20201124/r/s3/aws4_request", "x-amz-date"), &[dated, digest], None, "AccessDenied"),
         ("AWS4-HMAC-SHA256 nothing", &[dated, digest], None, "AuthorizationHeaderMalformed"),
@@ -57,7 +67,8 @@ fn a_signature_in_the_query() {
             ("X-Amz-Signature", SHA),
         ];
         let parts = parts.map(|(name, value)| if name == change.0 { change } else { (name, value) });
-        let parts: Vec<_> = parts.iter().filter(|(_, value)| *value != "absent").map(|(n, v)| format!("{n}={v}")).collect();
+        let parts: Vec<_> =
+            parts.iter().filter(|(_, value)| *value != "absent").map(|(n, v)| format!("{n}={v}")).collect();
         format!("/?{}", parts.join("&"))
     };
     for (name, value, expected) in [
