@@ -242,7 +242,7 @@ BAD = {
     "a range beyond the end": (get(extra={"range": "bytes=100-"}), 416, "InvalidRange"),
     "a copy from nowhere": (lambda s: s.all.request("PUT", K, b"", {"x-amz-copy-source": "/bkt/none"}), 404, "NoSuchKey"),
     "a copy from what is no source": (lambda s: s.all.request("PUT", K, b"", {"x-amz-copy-source": "bkt"}), 400, "InvalidArgument"),
-    "an operation that is not served": (get("/bkt?website="), 501, "NotImplemented"),
+    "an operation that is not served": (with_xml("PUT", "/bkt?website=", "<WebsiteConfiguration/>"), 501, "NotImplemented"),
     "a method that is none": (lambda s: s.all.request("BREW", "/bkt/k"), 405, "MethodNotAllowed"),
     # forms
     "a form without a signature": (form(drop=("x-amz-signature",)), 403, "AccessDenied"),
