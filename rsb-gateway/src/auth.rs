@@ -35,8 +35,11 @@ enum Open {
 /// Keys that may change, as they were last seen.
 struct Further {
     source: Arc<dyn KeySource>,
-    seen: Mutex<(Arc<Vec<AccessKey>>, Arc<Vec<Key>>)>,
+    seen: Mutex<Seen>,
 }
+
+/// Keys as their source gives them, and as they are compared with.
+type Seen = (Arc<Vec<AccessKey>>, Arc<Vec<Key>>);
 
 impl Further {
     fn new(source: Arc<dyn KeySource>) -> Self {
