@@ -8,7 +8,7 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
 
-use super::refused;
+use super::{facts, refused};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::config::Right;
@@ -38,11 +38,47 @@ fn need(operation: &str) -> Option<Need> {
         | "ListObjectsV2"
         | "ListObjectVersions"
         | "GetObject"
-        | "HeadObject" => Need::Right(Right::Read),
+        | "HeadObject"
+        | "GetObjectTagging"
+        | "GetBucketTagging"
+        | "GetBucketLifecycleConfiguration"
+        | "GetObjectLockConfiguration"
+        | "GetObjectRetention"
+        | "GetBucketAcl"
+        | "GetObjectAcl"
+        | "GetBucketEncryption"
+        | "GetBucketWebsite"
+        | "GetBucketReplication"
+        | "GetPublicAccessBlock"
+        | "GetBucketOwnershipControls"
+        | "GetBucketNotificationConfiguration"
+        | "GetBucketLogging"
+        | "GetBucketAccelerateConfiguration"
+        | "GetBucketRequestPayment"
+        | "ListBucketAnalyticsConfigurations"
+        | "ListBucketInventoryConfigurations"
+        | "ListBucketMetricsConfigurations"
+        | "ListBucketIntelligentTieringConfigurations"
+        | "GetObjectLegalHold" => Need::Right(Right::Read),
         // A copy also needs the right to read its source: `copy` sees to it.
-        "PutObject" | "CopyObject" => Need::Right(Right::Write),
+        // Bypassing a retention and ending a legal hold want `admin`: `lock` sees to it.
+        "PutObject"
+        | "CopyObject"
+        | "PutObjectTagging"
+        | "PutObjectAcl"
+        | "DeleteObjectTagging"
+        | "PutObjectRetention"
+        | "PutObjectLegalHold" => Need::Right(Right::Write),
         "DeleteObject" | "DeleteObjects" => Need::Right(Right::Delete),
-        "CreateBucket" | "DeleteBucket" | "PutBucketVersioning" => Need::Right(Right::Admin),
+        "CreateBucket"
+        | "DeleteBucket"
+        | "PutBucketVersioning"
+        | "PutBucketTagging"
+        | "PutBucketAcl"
+        | "DeleteBucketTagging"
+        | "PutBucketLifecycleConfiguration"
+        | "DeleteBucketLifecycle"
+        | "PutObjectLockConfiguration" => Need::Right(Right::Admin),
         _ => return None,
     })
 }
@@ -85,6 +121,8 @@ impl S3Access for Access {
             check(&caller, right, bucket)?;
         }
         refused::after_signatures(cx.headers(), cx.uri())?;
+        facts::check_class(cx.headers(), &self.app.classes)?;
+        cx.extensions_mut().insert(self.app.classes.clone());
         cx.extensions_mut().insert(caller);
         Ok(())
     }
@@ -118,7 +156,8 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_is_not_served() {
-        for operation in ["CreateMultipartUpload", "PutObjectAcl", "SelectObjectContent", "GetBucketPolicy", ""] {
+        for operation in ["CreateMultipartUpload", "PutBucketEncryption", "SelectObjectContent", "GetBucketPolicy", ""]
+        {
             assert_eq!(need(operation), None, "{operation}");
         }
         assert_eq!(need("DeleteObjects"), Some(Need::Right(Right::Delete)));

@@ -7,6 +7,7 @@
 //! from the outside.
 
 mod access;
+mod acl;
 mod body;
 mod buckets;
 mod checksums;
@@ -16,10 +17,14 @@ mod door;
 mod errors;
 mod facts;
 mod get;
+mod lifecycle;
 mod listing;
+mod lock;
 mod operations;
 mod put;
 mod refused;
+mod tags;
+mod unset;
 mod version_listing;
 mod versions;
 
