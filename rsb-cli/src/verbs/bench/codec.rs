@@ -173,7 +173,8 @@ impl Rates {
         data: &[u8],
         out: &mut [u8],
     ) -> Result<Rates, CodecError> {
-        let works = [Work::Encode, Work::Restore(shape.m().min(1)), Work::Restore(shape.m().min(shape.k())), Work::Copy];
+        let works =
+            [Work::Encode, Work::Restore(shape.m().min(1)), Work::Restore(shape.m().min(shape.k())), Work::Copy];
         let mut walks = works.map(|work| Walk { codec, shape, block, work, stripe: 0 });
         // The first stripe fills caches and makes tables, and does not count.
         walks.iter_mut().try_for_each(|walk| walk.step(data, out).map(|_| ()))?;
