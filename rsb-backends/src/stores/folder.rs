@@ -6,6 +6,8 @@
 //! disk was mounted again.
 
 mod leftovers;
+mod read;
+mod write;
 
 use std::fmt;
 use std::fs::Metadata;
@@ -20,7 +22,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 use rsb_core::env::{Clock, SystemClock};
@@ -99,6 +101,11 @@ impl Folder {
     /// The store, for writing.
     async fn writable(&self) -> Result<LocalFileSystem> {
         let store = self.store().await?;
+        self.clean_once();
+        Ok(store)
+    }
+
+    fn clean_once(&self) {
         if !self.0.cleaned.swap(true, Ordering::Relaxed) {
             let inner = self.0.clone();
             // A thread of its own: the program may end before this does, and must not wait for it.
@@ -110,7 +117,6 @@ impl Folder {
                 tracing::warn!(backend = self.0.backend, "unfinished files are not looked for: {error}");
             }
         }
-        Ok(store)
     }
 }
 
@@ -136,6 +142,12 @@ impl Inner {
         *opened = Some(Opened { identity, store: store.clone() });
         Ok(store)
     }
+
+    /// A read that needs no disk, of the folder that is known.
+    fn from_memory(&self, location: &Path, options: &GetOptions) -> Option<GetResult> {
+        let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.identity;
+        read::from_memory(&self.path, location, options, |folder| identity(folder) == known)
+    }
 }
 
 fn has_marker(folder: &FilePath) -> bool {
@@ -158,7 +170,20 @@ impl fmt::Display for Folder {
 #[deny(clippy::missing_trait_methods)]
 impl ObjectStore for Folder {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.writable().await?.put_opts(location, payload, opts).await
+        if opts.mode != PutMode::Overwrite || !opts.attributes.is_empty() {
+            return self.writable().await?.put_opts(location, payload, opts).await;
+        }
+        let (folder, location) = (self.clone(), location.clone());
+        tokio::task::spawn_blocking(move || {
+            let path = folder.0.look()?.path_to_filesystem(&location)?;
+            folder.clean_once();
+            let written = write::write(&path, &payload).map_err(|error| {
+                let source = format!("{} cannot be written: {error}", path.display()).into();
+                Error::Generic { store: STORE, source }
+            })?;
+            Ok(PutResult { e_tag: Some(read::e_tag(&written)), version: None, extensions: Default::default() })
+        })
+        .await?
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -166,7 +191,15 @@ impl ObjectStore for Folder {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.store().await?.get_opts(location, options).await
+        if let Some(found) = self.0.from_memory(location, &options) {
+            return Ok(found);
+        }
+        let (inner, location) = (self.0.clone(), location.clone());
+        tokio::task::spawn_blocking(move || {
+            let path = inner.look()?.path_to_filesystem(&location)?;
+            read::open(&path, &location, &options)
+        })
+        .await?
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -261,6 +294,29 @@ mod tests {
         assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0, "nothing is written to it");
         std::fs::write(root.join("rsb.json"), "{}").unwrap();
         folder.put(&Path::from("x"), "1".into()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn small_and_large_reads_agree_and_see_what_was_written_last() {
+        use object_store::{GetOptions, GetRange};
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new("nas", dir.path().to_owned());
+        let key = Path::from("s/00/x");
+        for len in [10u64, 4096, 200_000, 3_000_000] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at * 31 / 7) as u8).collect();
+            let put = folder.put(&key, bytes.clone().into()).await.unwrap();
+            let head = folder.head(&key).await.unwrap();
+            assert_eq!((head.size, &head.e_tag), (len, &put.e_tag));
+            for range in [0..len, 3..7, len / 2..len, len - 1..len + 100] {
+                let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
+                let got = folder.get_opts(&key, options).await.unwrap();
+                assert_eq!((got.range.clone(), &got.meta), (range.start..range.end.min(len), &head));
+                let (from, to) = (got.range.start as usize, got.range.end as usize);
+                assert!(got.bytes().await.unwrap() == bytes[from..to], "{range:?} of {len}");
+            }
+            let beyond = GetOptions { range: Some(GetRange::Bounded(len..len + 1)), ..GetOptions::default() };
+            assert!(matches!(folder.get_opts(&key, beyond).await, Err(Error::Generic { .. })));
+        }
     }
 
     #[tokio::test]
