@@ -1,11 +1,14 @@
 //! The default catalog: one SQLite file, no server. One task writes, in grouped transactions; a few connections read
 //! beside it. docs/catalog.md tells the schema.
 
+mod buckets;
+mod bulk;
 mod commit;
 mod fault;
 mod list;
 mod lock;
 mod open;
+mod readers;
 mod reserve;
 mod row;
 mod upkeep;
@@ -24,13 +27,15 @@ use rsb_core::catalog::{
     BatchRow, Catalog, Commit, Committed, Counts, Entry, Holder, Intent, LedgerEntry, LedgerItem, ListPage, ListQuery,
     Located, LocatedRecord, RecordRow, Reserve, Reserved,
 };
-use rsb_core::format::manifest::BucketRecord;
+use rsb_core::format::manifest::{BucketRecord, Record};
 use rsb_core::id::{BatchId, DataId, VersionId};
 use rsb_core::{Error, ErrorKind, Result};
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{Connection, SqliteConnection};
 
-use self::fault::{Fault, Inside};
+use self::buckets::Buckets;
+use self::fault::Inside;
 use self::lock::WriterLock;
+use self::readers::Readers;
 use self::writer::Writer;
 
 /// What a catalog is opened for.
@@ -46,9 +51,10 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct SqliteCatalog {
     path: Arc<Path>,
-    readers: SqlitePool,
+    readers: Readers,
     /// Absent when it was opened to read.
     writer: Option<Writer>,
+    buckets: Buckets,
 }
 
 impl SqliteCatalog {
@@ -71,7 +77,7 @@ impl SqliteCatalog {
         let readers = open::readers(path, mode).await?;
         let path: Arc<Path> = path.into();
         let writer = lock.zip(conn).map(|(lock, conn)| Writer::start(path.clone(), conn, lock));
-        Ok(Self { path, readers, writer })
+        Ok(Self { path, readers, writer, buckets: Buckets::default() })
     }
 
     /// Runs `work` in a transaction of the writer.
@@ -89,22 +95,38 @@ impl SqliteCatalog {
         }
     }
 
-    /// Runs `work` on one snapshot.
+    /// Runs `work`, which is one query.
     async fn read<T, F>(&self, work: F) -> Result<T>
     where
         T: Send,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Inside<T>> + Send,
     {
+        let outcome = async { work(self.readers.acquire().await?.conn()?).await };
+        outcome.await.map_err(|fault| fault.outside(&self.path))
+    }
+
+    /// Runs `work`, which may be several queries, on one snapshot.
+    async fn read_several<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Inside<T>> + Send,
+    {
         let outcome = async {
-            let mut snapshot = self.readers.begin().await?;
+            let mut lent = self.readers.acquire().await?;
+            let mut snapshot = lent.conn()?.begin().await?;
             let value = work(&mut snapshot).await?;
             snapshot.rollback().await?;
             Ok(value)
         };
-        outcome.await.map_err(|fault: Fault| match fault {
-            Fault::Sql(sqlx::Error::PoolClosed) => Error::internal("the catalog has been closed"),
-            fault => fault.outside(&self.path),
-        })
+        outcome.await.map_err(|fault: fault::Fault| fault.outside(&self.path))
+    }
+
+    /// Runs a change of buckets.
+    async fn changing_buckets<T>(&self, change: impl Future<Output = Result<T>>) -> Result<T> {
+        self.buckets.forget();
+        let outcome = change.await;
+        self.buckets.forget();
+        outcome
     }
 }
 
@@ -120,7 +142,9 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed> {
-        self.write(|conn| Box::pin(commit::commit(conn, commit))).await
+        let of_buckets = commit.records.iter().any(|located| matches!(located.record, Record::Bucket(_)));
+        let change = self.write(|conn| Box::pin(commit::commit(conn, commit)));
+        if of_buckets { self.changing_buckets(change).await } else { change.await }
     }
 
     async fn open_intents(&self) -> Result<Vec<Intent>> {
@@ -128,8 +152,16 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn bucket(&self, name: &str) -> Result<Option<BucketRecord>> {
-        let name = name.to_owned();
-        self.read(|conn| Box::pin(async move { views::bucket(conn, &name).await })).await
+        let changes = match self.buckets.get(name) {
+            Ok(bucket) => return Ok(Some(bucket)),
+            Err(changes) => changes,
+        };
+        let asked = name.to_owned();
+        let found = self.read(|conn| Box::pin(async move { views::bucket(conn, &asked).await })).await?;
+        if let Some(bucket) = found.as_ref().filter(|_| self.writer.is_some()) {
+            self.buckets.keep(bucket, changes);
+        }
+        Ok(found)
     }
 
     async fn buckets(&self) -> Result<Vec<BucketRecord>> {
@@ -141,13 +173,23 @@ impl Catalog for SqliteCatalog {
         self.read(|conn| Box::pin(async move { views::entry(conn, &bucket, &key, version).await })).await
     }
 
+    async fn entry_and_batch(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<VersionId>,
+    ) -> Result<Option<(Entry, Option<BatchRow>)>> {
+        let (bucket, key) = (bucket.to_owned(), key.to_owned());
+        self.read(|conn| Box::pin(async move { views::entry_and_batch(conn, &bucket, &key, version).await })).await
+    }
+
     async fn list(&self, query: &ListQuery) -> Result<ListPage> {
         let query = query.clone();
-        self.read(|conn| Box::pin(async move { list::list(conn, &query).await })).await
+        self.read_several(|conn| Box::pin(async move { list::list(conn, &query).await })).await
     }
 
     async fn versions_after(&self, after: Option<(String, String, VersionId)>, limit: usize) -> Result<Vec<Entry>> {
-        self.read(|conn| Box::pin(views::versions_after(conn, after, limit))).await
+        self.read_several(|conn| Box::pin(views::versions_after(conn, after, limit))).await
     }
 
     async fn batch(&self, id: BatchId) -> Result<Option<BatchRow>> {
@@ -183,12 +225,12 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn drop_record(&self, at: Located) -> Result<()> {
-        self.write(move |conn| Box::pin(upkeep::drop_record(conn, at))).await
+        self.changing_buckets(self.write(move |conn| Box::pin(upkeep::drop_record(conn, at)))).await
     }
 
     async fn unreferenced(&self, ids: &[DataId]) -> Result<Vec<DataId>> {
         let ids = ids.to_vec();
-        self.read(|conn| Box::pin(async move { views::unreferenced(conn, &ids).await })).await
+        self.read_several(|conn| Box::pin(async move { views::unreferenced(conn, &ids).await })).await
     }
 
     async fn referrers(&self, id: DataId) -> Result<Vec<Entry>> {
@@ -232,7 +274,7 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn clear(&self) -> Result<()> {
-        self.write(|conn| Box::pin(upkeep::clear(conn))).await
+        self.changing_buckets(self.write(|conn| Box::pin(upkeep::clear(conn)))).await
     }
 
     /// Writes the log back into the file and lets go of the lock.

@@ -389,6 +389,17 @@ pub trait Catalog: Send + Sync + std::fmt::Debug + 'static {
 
     /// The newest version of a key (it may be a delete marker), or the given version.
     async fn entry(&self, bucket: &str, key: &str, version: Option<VersionId>) -> Result<Option<Entry>>;
+    /// The same, with the batch that its record lies in where that is known: what a reader of a small object asks for.
+    async fn entry_and_batch(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<VersionId>,
+    ) -> Result<Option<(Entry, Option<BatchRow>)>> {
+        let Some(entry) = self.entry(bucket, key, version).await? else { return Ok(None) };
+        let batch = self.batch(entry.at.batch).await?;
+        Ok(Some((entry, batch)))
+    }
     /// A page of a listing: a range scan of an index; a common prefix costs one seek however many keys it holds.
     async fn list(&self, query: &ListQuery) -> Result<ListPage>;
     /// Live versions of all buckets in order of (bucket, key, version), after the given one: for check, repair, verify.

@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Inside;
-use super::{reserve, row, views};
+use super::{bulk, reserve, row, views};
 
 /// The numbers of the schema.
 mod kind {
@@ -22,7 +22,7 @@ mod kind {
     pub const TARGETED_NULL: i64 = 5;
 }
 
-fn kind_of(record: &Record) -> i64 {
+pub(super) fn kind_of(record: &Record) -> i64 {
     match record {
         Record::Version(manifest) if manifest.null_version => kind::NULL_VERSION,
         Record::Version(_) => kind::VERSION,
@@ -57,9 +57,9 @@ pub(super) async fn commit(conn: &mut SqliteConnection, commit: Commit) -> Insid
     let batch = commit.batch.id;
     note_batch(conn, commit.batch).await?;
     let greatest = commit.records.iter().map(|located| located.record.version()).max();
-    let mut effect =
-        Effect { conn, committed: Committed::default(), versions: 0, tombstones: 0, newest: BTreeMap::new() };
-    for LocatedRecord { record, at } in commit.records {
+    let (records, versions) = bulk::add_new(conn, batch, commit.records).await?;
+    let mut effect = Effect { conn, committed: Committed::default(), versions, tombstones: 0, newest: BTreeMap::new() };
+    for LocatedRecord { record, at } in records {
         reserve::close(effect.conn, (record.bucket(), record.key()), record.version(), batch).await?;
         effect.add(record, Located { batch, ..at }).await?;
     }

@@ -4,18 +4,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use rsb_core::{Error, ErrorKind, Result};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::Mode;
 use super::fault::{Fault, Inside};
+use super::readers::Readers;
 
 /// "RSBC", in the file's header.
 const APPLICATION_ID: i64 = 0x5253_4243;
 /// Each brings the schema one version further; they are never changed, only added to.
 const MIGRATIONS: &[&str] = &[include_str!("schema/001.sql")];
-/// Readers work beside the writer and beside each other.
-const READERS: u32 = 4;
+/// Rows that a connection may be ahead of who reads them: a page of a listing.
+const ROWS_AHEAD: usize = 1024;
 /// How long another program's lock (a backup, a shell) is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -36,28 +37,29 @@ pub(super) async fn writer(path: &Path) -> Result<SqliteConnection> {
 }
 
 /// The connections that read.
-pub(super) async fn readers(path: &Path, mode: Mode) -> Result<SqlitePool> {
-    let pool = SqlitePoolOptions::new().max_connections(READERS);
-    let pool = pool.connect_with(options(path).read_only(true)).await.map_err(|error| {
+pub(super) async fn readers(path: &Path, mode: Mode) -> Result<Readers> {
+    let options = options(path).read_only(true);
+    let mut first = options.connect().await.map_err(|error| {
         if mode == Mode::ReadOnly && !path.exists() {
             let message = format!("there is no catalog at {}; run `rsb catalog rebuild`", path.display());
             return Error::not_found(message);
         }
         Fault::Sql(error).outside(path)
     })?;
-    if mode == Mode::ReadOnly {
-        let version = check_readable(&pool, path).await;
-        if let Err(fault) = version {
-            pool.close().await;
-            return Err(fault.outside(path));
+    if mode == Mode::ReadOnly
+        && let Err(fault) = check_readable(&mut first, path).await
+    {
+        let error = fault.outside(path);
+        if let Err(error) = first.close().await {
+            tracing::debug!(%error, "closing a catalog that was refused");
         }
+        return Err(error);
     }
-    Ok(pool)
+    Ok(Readers::new(options, first))
 }
 
-async fn check_readable(pool: &SqlitePool, path: &Path) -> Inside<()> {
-    let mut conn = pool.acquire().await?;
-    match version(&mut conn, path).await? {
+async fn check_readable(conn: &mut SqliteConnection, path: &Path) -> Inside<()> {
+    match version(conn, path).await? {
         found if found == MIGRATIONS.len() => Ok(()),
         0 => Err(Error::not_found(format!("{} is empty; run `rsb catalog rebuild`", path.display())).into()),
         found => Err(Error::new(
@@ -77,6 +79,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .foreign_keys(false)
         .busy_timeout(BUSY_TIMEOUT)
+        .row_buffer_size(ROWS_AHEAD)
         .disable_statement_logging()
 }
 

@@ -7,10 +7,13 @@ use rsb_core::id::{BatchId, VersionId};
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::{Fault, Inside};
-use super::{row, views};
+use super::{bulk, row, views};
 
 /// One result for each wish; a refused one changes nothing.
 pub(super) async fn reserve(conn: &mut SqliteConnection, wishes: Vec<Reserve>) -> Inside<Vec<Result<Reserved>>> {
+    if let Some(results) = bulk::reserve(conn, &wishes).await? {
+        return Ok(results);
+    }
     let mut results = Vec::with_capacity(wishes.len());
     for wish in wishes {
         results.push(match one(conn, wish).await {
@@ -135,7 +138,7 @@ async fn give_version(conn: &mut SqliteConnection, wish: &Reserve) -> Inside<Ver
     Ok(version)
 }
 
-async fn taken(conn: &mut SqliteConnection, version: VersionId) -> Inside<bool> {
+pub(super) async fn taken(conn: &mut SqliteConnection, version: VersionId) -> Inside<bool> {
     Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM intents WHERE version = $1)")
         .bind(version.0.as_bytes().as_slice())
         .fetch_one(conn)

@@ -73,6 +73,30 @@ pub(super) async fn entry(
     query.fetch_optional(conn).await?.as_ref().map(row::entry).transpose()
 }
 
+pub(super) const VERSION_AND_BATCH: &str = "
+    SELECT v.*, b.id, b.len_bytes, b.copies, b.holders FROM versions v LEFT JOIN batches b ON b.id = v.batch
+    WHERE v.bucket = $1 AND v.key = $2 AND v.version = $3";
+pub(super) const NEWEST_AND_BATCH: &str = "
+    SELECT v.*, b.id, b.len_bytes, b.copies, b.holders FROM versions v LEFT JOIN batches b ON b.id = v.batch
+    WHERE v.bucket = $1 AND v.key = $2 ORDER BY v.version DESC LIMIT 1";
+
+pub(super) async fn entry_and_batch(
+    conn: &mut SqliteConnection,
+    bucket: &str,
+    key: &str,
+    version: Option<VersionId>,
+) -> Inside<Option<(Entry, Option<BatchRow>)>> {
+    let sql = if version.is_some() { VERSION_AND_BATCH } else { NEWEST_AND_BATCH };
+    let mut query = sqlx::query(sql).bind(bucket.as_bytes()).bind(key.as_bytes());
+    if let Some(version) = &version {
+        query = query.bind(version.0.as_bytes().as_slice());
+    }
+    let Some(row) = query.fetch_optional(conn).await? else { return Ok(None) };
+    let known: Option<&[u8]> = row.try_get("id")?;
+    let batch = if known.is_some() { Some(row::batch(&row)?) } else { None };
+    Ok(Some((row::entry(&row)?, batch)))
+}
+
 pub(super) async fn versions_after(
     conn: &mut SqliteConnection,
     after: Option<(String, String, VersionId)>,

@@ -84,7 +84,7 @@ async fn a_file_that_is_no_catalog_is_left_alone() {
 
     let other = folder.path().join("other.db");
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&other).create_if_missing(true);
-    let pool = SqlitePool::connect_with(options).await.unwrap();
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
     sqlx::query("CREATE TABLE accounts (id INTEGER)").execute(&pool).await.unwrap();
     pool.close().await;
     let before = std::fs::read(&other).unwrap();
@@ -99,7 +99,7 @@ async fn a_newer_schema_is_refused() {
     let path = file(&folder);
     open(&path).await.unwrap().close().await.unwrap();
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
-    let pool = SqlitePool::connect_with(options).await.unwrap();
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
     sqlx::query("PRAGMA user_version = 99").execute(&pool).await.unwrap();
     pool.close().await;
     for mode in [Mode::ReadWrite, Mode::ReadOnly] {
