@@ -379,7 +379,10 @@ pub(crate) async fn verify_shard(
     }
     let (send, mut receive) = mpsc::unbounded_channel();
     let (checksums, last) = (core.checksums.clone(), stripes.end);
-    let reader = ShardReader::start(piece, index, at, backend.clone(), checksums, stripes, 4, send);
+    let (reader, driven) = ShardReader::start(piece, index, at, backend.clone(), checksums, stripes, 4, send);
+    if let Some(driven) = driven {
+        driven.await;
+    }
     while let Some(heard) = receive.recv().await {
         heard.block?;
         reader.release_one();

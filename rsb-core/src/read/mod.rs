@@ -17,7 +17,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use self::piece::Piece;
 use self::stripes::{StripeReader, WINDOW};
 use crate::api::{BodyStream, ByteRange, GetObject, ObjectInfo};
-use crate::catalog::Entry;
+use crate::catalog::{BatchRow, Entry};
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::VersionId;
@@ -28,17 +28,19 @@ use crate::names;
 pub(crate) async fn lookup(core: &Core, bucket: &str, key: &str, version: Option<VersionId>) -> Result<Entry> {
     names::check_bucket(bucket)?;
     names::check_key(key)?;
-    let name = format!("{bucket}/{key}");
-    if let Some(entry) = core.catalog.entry(bucket, key, version).await?
-        && !entry.manifest.delete_marker
-    {
-        return Ok(entry);
+    match core.catalog.entry(bucket, key, version).await? {
+        Some(entry) if !entry.manifest.delete_marker => Ok(entry),
+        _ => Err(not_found(core, bucket, key, version).await?),
     }
+}
+
+async fn not_found(core: &Core, bucket: &str, key: &str, version: Option<VersionId>) -> Result<Error> {
     if core.catalog.bucket(bucket).await?.is_none() {
-        return Err(Error::not_found(format!("bucket {bucket:?} does not exist")).object(bucket));
+        return Ok(Error::not_found(format!("bucket {bucket:?} does not exist")).object(bucket));
     }
+    let name = format!("{bucket}/{key}");
     let what = version.map_or(String::new(), |v| format!("version {v} of "));
-    Err(Error::not_found(format!("{what}{name} does not exist")).object(name))
+    Ok(Error::not_found(format!("{what}{name} does not exist")).object(name))
 }
 
 /// A version that is protected from deletion while it is read.
@@ -50,9 +52,15 @@ pub(crate) struct Held {
 
 /// Looks a version up and takes leases on what it points at.
 pub(crate) async fn hold(core: &Core, bucket: &str, key: &str, version: Option<VersionId>) -> Result<Held> {
+    names::check_bucket(bucket)?;
+    names::check_key(key)?;
     loop {
-        let entry = lookup(core, bucket, key, version).await?;
-        if let Some(held) = hold_entry(core, entry).await? {
+        // The batch may be looked up before the lease: copies of it come, but go only all together, which the lease refuses.
+        let found = core.catalog.entry_and_batch(bucket, key, version).await?;
+        let Some((entry, batch)) = found.filter(|(entry, _)| !entry.manifest.delete_marker) else {
+            return Err(not_found(core, bucket, key, version).await?);
+        };
+        if let Some(held) = hold_found(core, entry, batch) {
             return Ok(held);
         }
         // It is being deleted: by now the catalog knows a newer state.
@@ -62,17 +70,21 @@ pub(crate) async fn hold(core: &Core, bucket: &str, key: &str, version: Option<V
 
 /// Takes leases on what an entry points at; `None` when it is being deleted.
 pub(crate) async fn hold_entry(core: &Core, entry: Entry) -> Result<Option<Held>> {
-    let ids = entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0]);
-    let Some(lease) = core.leases.take(ids) else { return Ok(None) };
     let batch = match Piece::needs_batch(&entry.manifest) {
         true => core.catalog.batch(entry.at.batch).await?,
         false => None,
     };
+    Ok(hold_found(core, entry, batch))
+}
+
+fn hold_found(core: &Core, entry: Entry, batch: Option<BatchRow>) -> Option<Held> {
+    let ids = entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0]);
+    let lease = core.leases.take(ids)?;
     if Piece::needs_batch(&entry.manifest) && batch.is_none() {
-        return Ok(None);
+        return None;
     }
     let pieces = Piece::of_entry(&entry, batch.as_ref());
-    Ok(Some(Held { entry, pieces, lease }))
+    Some(Held { entry, pieces, lease })
 }
 
 /// Opens an object for reading.
@@ -148,13 +160,13 @@ impl State {
             }
             let Some((reader, _)) = &mut self.current else { continue };
             match reader.next_data().await? {
-                Some(blocks) => self.ready.extend(blocks),
+                Some(blocks) => self.ready.extend(together(blocks)),
                 None => self.current = None,
             }
         }
     }
 
-    async fn open_piece(&self, piece: Piece) -> Result<(StripeReader, OwnedSemaphorePermit)> {
+    async fn open_piece(&mut self, piece: Piece) -> Result<(StripeReader, OwnedSemaphorePermit)> {
         let wanted =
             self.range.start.max(piece.start) - piece.start..(self.range.end - piece.start).min(piece.layout.len);
         // k readers of WINDOW blocks each, a block in transit for each, and the stripe that is put together.
@@ -164,4 +176,13 @@ impl State {
         let permit = self.core.read_memory.take(bytes).await?;
         Ok((StripeReader::new(&self.core, piece, wanted, self.object.clone(), &self.avoid), permit))
     }
+}
+
+/// Blocks up to this length together go out as one.
+const TOGETHER: usize = 64 << 10;
+
+/// A small stripe in one piece: each piece costs every layer above a turn.
+fn together(blocks: Vec<Bytes>) -> Vec<Bytes> {
+    let len: usize = blocks.iter().map(Bytes::len).sum();
+    if blocks.len() < 2 || len > TOGETHER { blocks } else { vec![Bytes::from(blocks.concat())] }
 }

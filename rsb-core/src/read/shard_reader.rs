@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use object_store::ObjectStore;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -24,18 +25,20 @@ pub(crate) struct Heard {
     pub block: Result<Bytes, Fault>,
 }
 
-/// A reader at work; dropping it ends it.
+/// A reader at work; dropping it ends one that is a task of its own.
 #[derive(Debug)]
 pub(crate) struct ShardReader {
     /// Stripes it may be ahead of the one that is being put together.
     window: Arc<Semaphore>,
     /// The first stripe it was asked for.
     pub from: u64,
-    _task: AbortOnDropHandle<()>,
+    _task: Option<AbortOnDropHandle<()>>,
 }
 
 impl ShardReader {
-    /// Starts to read the blocks of `stripes` of shard `index`, at most `window` of them ahead.
+    /// Starts to read the blocks of `stripes` of shard `index`, at most `window` of them ahead. Many are read by a task of
+    /// their own; a single one is left to the caller, who drives the future that comes along: little is read sooner than
+    /// a task is begun.
     #[allow(clippy::too_many_arguments, reason = "what, where from, how far, how fast, where to")]
     pub fn start(
         piece: &Piece,
@@ -46,7 +49,7 @@ impl ShardReader {
         stripes: Range<u64>,
         window: usize,
         out: mpsc::UnboundedSender<Heard>,
-    ) -> Self {
+    ) -> (Self, Option<BoxFuture<'static, ()>>) {
         let semaphore = Arc::new(Semaphore::new(window));
         let from = stripes.start;
         let work = Work {
@@ -60,13 +63,18 @@ impl ShardReader {
             window: semaphore.clone(),
             out,
         };
-        let task = tokio::spawn(async move {
+        let single = work.stripes.end - from == 1;
+        let read = async move {
             let mut next = work.stripes.start;
             if let Err(fault) = work.run(&mut next).await {
                 let _ = work.out.send(Heard { index: work.index, stripe: next, block: Err(fault) });
             }
-        });
-        Self { window: semaphore, from, _task: AbortOnDropHandle::new(task) }
+        };
+        let (task, driven) = match single {
+            true => (None, Some(read.boxed())),
+            false => (Some(AbortOnDropHandle::new(tokio::spawn(read))), None),
+        };
+        (Self { window: semaphore, from, _task: task }, driven)
     }
 
     /// One of its blocks was used, or is not wanted any more.
@@ -107,10 +115,10 @@ impl Work {
             )));
         }
         let mut stream = result.into_stream();
-        let mut buffer = BytesMut::new();
+        let mut rest = Bytes::new();
         while *next < self.stripes.end {
             let frame = layout.block_len(*next) as usize + CHECKSUM_LEN;
-            let frame = take(&mut stream, &mut buffer, frame).await.map_err(|e| self.stream_fault(e))?;
+            let frame = take(&mut stream, &mut rest, frame).await.map_err(|e| self.stream_fault(e))?;
             let (sum, block) = frame.split_at(CHECKSUM_LEN);
             if self.checksums.block(self.data_id, self.index, *next, block) != sum {
                 return Err(Fault::corrupt(format!("its block of stripe {next} does not match its checksum")));
@@ -129,8 +137,15 @@ impl Work {
     /// A range beyond the end of a truncated file is an error of its own kind with each store, so ask for the size.
     fn request_fault(&self, error: &object_store::Error) -> Fault {
         let text = error_sentence(error);
-        let beyond =
-            ["InvalidGetRange", "start too large", "range started at", "Range Not Satisfiable", "416", "InvalidRange"];
+        let beyond = [
+            "InvalidGetRange",
+            "Wanted range starting",
+            "start too large",
+            "range started at",
+            "Range Not Satisfiable",
+            "416",
+            "InvalidRange",
+        ];
         if beyond.iter().any(|word| text.contains(word)) {
             return Fault::corrupt("it is shorter than it should be");
         }
@@ -145,18 +160,34 @@ impl Work {
     }
 }
 
-/// The next `len` bytes of a stream; an error without a cause is its end.
+/// The next `len` bytes of a stream; an error without a cause is its end. `rest` is what came along and was not used yet.
 async fn take(
     stream: &mut futures::stream::BoxStream<'static, object_store::Result<Bytes>>,
-    buffer: &mut BytesMut,
+    rest: &mut Bytes,
     len: usize,
 ) -> Result<Bytes, Option<object_store::Error>> {
-    while buffer.len() < len {
+    if rest.len() >= len {
+        return Ok(rest.split_to(len));
+    }
+    // Only what lies across two pieces is copied.
+    let mut whole = BytesMut::new();
+    loop {
+        let take = rest.len().min(len - whole.len());
+        whole.extend_from_slice(&rest.split_to(take));
+        if whole.len() == len {
+            return Ok(whole.freeze());
+        }
         match stream.next().await {
-            Some(Ok(bytes)) => buffer.extend_from_slice(&bytes),
+            Some(Ok(bytes)) if whole.is_empty() && bytes.len() >= len => {
+                *rest = bytes;
+                return Ok(rest.split_to(len));
+            }
+            Some(Ok(bytes)) => {
+                whole.reserve(len - whole.len());
+                *rest = bytes;
+            }
             Some(Err(error)) => return Err(Some(error)),
             None => return Err(None),
         }
     }
-    Ok(buffer.split_to(len).freeze())
 }

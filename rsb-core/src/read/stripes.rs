@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -36,6 +39,8 @@ pub(crate) struct StripeReader {
     stripes: Range<u64>,
     next: u64,
     readers: BTreeMap<usize, ShardReader>,
+    /// Readers that are no tasks of their own.
+    driven: FuturesUnordered<BoxFuture<'static, ()>>,
     /// Shards not tried yet, best first.
     candidates: Vec<usize>,
     faults: Vec<ShardFault>,
@@ -59,6 +64,7 @@ impl StripeReader {
             stripes,
             range,
             readers: BTreeMap::new(),
+            driven: FuturesUnordered::new(),
             candidates: Vec::new(),
             faults: Vec::new(),
             blocks: BTreeMap::new(),
@@ -144,7 +150,7 @@ impl StripeReader {
         Ok(blocks)
     }
 
-    async fn restore(&self, stripe: u64, mut blocks: StripeBlocks, missing: &[usize]) -> Result<StripeBlocks> {
+    async fn restore(&mut self, stripe: u64, mut blocks: StripeBlocks, missing: &[usize]) -> Result<StripeBlocks> {
         let coder = crate::write::make_coder(&self.core, self.piece.scheme)?;
         let block_len = self.piece.layout.block_len(stripe) as usize;
         let missing = missing.to_vec();
@@ -171,7 +177,7 @@ impl StripeReader {
             }
             self.open_for_lost(stripe, wanted)?;
             let patience = self.patience();
-            match tokio::time::timeout_at(since + patience, self.receive.recv()).await {
+            match tokio::time::timeout_at(since + patience, self.next_heard()).await {
                 Ok(Some(heard)) => self.hear(heard).await?,
                 Ok(None) => return Err(Error::internal("the readers of a stripe are gone")),
                 Err(_) => {
@@ -211,7 +217,7 @@ impl StripeReader {
         self.candidates.retain(|i| *i != index);
         let Some(at) = &self.piece.shards[index] else { return };
         let Some(backend) = self.core.admitted(&at.backend).cloned() else { return };
-        let reader = ShardReader::start(
+        let (reader, driven) = ShardReader::start(
             &self.piece,
             index,
             at,
@@ -222,6 +228,18 @@ impl StripeReader {
             self.send.clone(),
         );
         self.readers.insert(index, reader);
+        self.driven.extend(driven);
+    }
+
+    /// What a reader says next.
+    async fn next_heard(&mut self) -> Option<Heard> {
+        loop {
+            tokio::select! {
+                biased;
+                heard = self.receive.recv() => return heard,
+                Some(()) = self.driven.next() => {}
+            }
+        }
     }
 
     /// Replaces what has failed: as long as a wanted shard is lost, k in all must be there or on their way.

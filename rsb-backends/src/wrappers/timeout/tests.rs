@@ -89,5 +89,5 @@ async fn files_are_read_in_large_pieces_and_exactly() {
     assert_eq!(store.get(&key).await.unwrap().bytes().await.unwrap(), data);
     assert_eq!(store.get_range(&key, 999_999..2_500_001).await.unwrap(), data.slice(999_999..2_500_001));
     let pieces: Vec<Bytes> = store.get(&key).await.unwrap().into_stream().try_collect().await.unwrap();
-    assert_eq!(pieces.len(), 3);
+    assert_eq!(pieces.len(), 6);
 }
