@@ -189,6 +189,9 @@ impl Description {
     }
 }
 
+/// Up to so many bytes are coded where the request is served: that is sooner done than handed to another thread.
+const IN_PLACE: u64 = 16 << 10;
+
 async fn put_inline(
     core: &Arc<Core>,
     committer: &Committer,
@@ -216,7 +219,7 @@ async fn put_inline(
         });
         Ok::<_, Error>((encoded.blocks().to_vec(), etag, digests))
     };
-    let (blocks, etag, run_digests) = core.env.compute(encode).await?;
+    let (blocks, etag, run_digests) = if size <= IN_PLACE { encode()? } else { core.env.compute(encode).await? };
     let precondition = request.precondition.clone();
     let (bucket, key) = (request.bucket.clone(), request.key.clone());
     let description = Description { request, now_ms: core.env.now_ms(), size, etag, run_digests };
