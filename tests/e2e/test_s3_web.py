@@ -180,6 +180,16 @@ def test_a_form_uploads_a_file(served, bucket, size):
     assert reply.headers["etag"] == got.headers["etag"] and got.headers["x-amz-storage-class"] == "STANDARD_IA"
 
 
+def test_a_form_may_have_tags(served, bucket):
+    tags = "<Tagging><TagSet><Tag><Key>who+what</Key><Value>a=b c</Value></Tag></TagSet></Tagging>"
+    assert served.form(bucket, {"key": "k", "tagging": tags}, b"x").status == 204
+    kept = served.ask("GET", f"/{bucket}/k?tagging=").body
+    assert b"<Key>who+what</Key><Value>a=b c</Value>" in kept, kept
+    assert served.form(bucket, {"key": "k", "tagging": "who=b"}, b"y").code == "MalformedXML"
+    assert served.form(bucket, {"key": "k", "tagging": tags.replace("who", "w" * 200)}, b"y").code == "InvalidTag"
+    assert served.ask("GET", f"/{bucket}/k").body == b"x"
+
+
 def test_a_form_says_what_it_wants_to_hear(served, bucket):
     done = served.form(bucket, {"key": "a&b", "success_action_status": "201"}, b"x")
     assert done.status == 201 and b"<Key>a&amp;b</Key>" in done.body and f"<Bucket>{bucket}</Bucket>".encode() in done.body
