@@ -3,7 +3,7 @@
 //!
 //! Read in this order: [`door`] (one request), [`access`] (who may do what, and what is served at all), [`refused`] (what a
 //! request must not ask for), [`errors`]; [`body`] and [`checksums`] (what a request brings), [`facts`] (metadata),
-//! [`versions`] (which version is meant); then the operations, collected in [`operations`]. docs/s3.md describes the door
+//! [`versions`] (which version is meant), [`tags`], [`lock`]; then the operations, collected in [`operations`]. docs/s3.md describes the door
 //! from the outside.
 
 mod access;
