@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES,
-    LAST_MODIFIED,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, StatusCode};
 use rsb_core::{BodyStream, Engine, ErrorKind, ObjectInfo};
@@ -16,9 +16,10 @@ use sync_wrapper::SyncStream;
 
 use super::body::Sized;
 use super::versions::{self, Asked};
-use super::{errors, facts};
+use super::{errors, facts, lenient};
 use crate::http::conditions::{self, Verdict};
 use crate::http::dates::http_date;
+use crate::http::ranges::{self, Wanted};
 use crate::http::reply::{self, set};
 
 pub(super) async fn get(engine: &Engine, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
@@ -33,8 +34,9 @@ pub(super) async fn get(engine: &Engine, req: S3Request<GetObjectInput>) -> S3Re
 async fn newest(engine: &Engine, req: &S3Request<GetObjectInput>) -> S3Result<Option<S3Response<GetObjectOutput>>> {
     let input = req.input.clone();
     refuse_part(input.part_number)?;
-    let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), &req.headers).await?;
-    let part = part(&info, input.range, &req.headers)?;
+    let asked = lenient::as_sent(&req.headers, &req.extensions);
+    let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), asked).await?;
+    let part = part(&info, asked)?;
     let wanted = part.clone().unwrap_or(0..info.size());
     let expires = expires(input.response_expires.as_ref());
     let headers = facts::headers(
@@ -71,8 +73,9 @@ async fn newest(engine: &Engine, req: &S3Request<GetObjectInput>) -> S3Result<Op
 pub(super) async fn head(engine: &Engine, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = req.input;
     refuse_part(input.part_number)?;
-    let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), &req.headers).await?;
-    let part = part(&info, input.range, &req.headers)?;
+    let asked = lenient::as_sent(&req.headers, &req.extensions);
+    let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), asked).await?;
+    let part = part(&info, asked)?;
     let expires = expires(input.response_expires.as_ref());
     let headers = facts::headers(
         &info,
@@ -134,13 +137,16 @@ async fn found(
     Err(error)
 }
 
-/// The bytes asked for; `None` for all.
-fn part(info: &ObjectInfo, range: Option<s3s::dto::Range>, headers: &HeaderMap) -> S3Result<Option<Range<u64>>> {
-    let applies = conditions::range_applies(headers, &info.etag(), info.modified_ms());
-    let Some(range) = range.filter(|_| applies) else { return Ok(None) };
-    match range.check(info.size()) {
-        Ok(part) if !part.is_empty() => Ok(Some(part)),
-        _ => {
+/// The bytes asked for; `None` for all, and so for a header that cannot be read, or names several runs.
+fn part(info: &ObjectInfo, headers: &HeaderMap) -> S3Result<Option<Range<u64>>> {
+    if !conditions::range_applies(headers, &info.etag(), info.modified_ms()) {
+        return Ok(None);
+    }
+    let header = headers.get(RANGE).and_then(|value| value.to_str().ok());
+    match ranges::wanted(header, info.size()) {
+        Wanted::Whole => Ok(None),
+        Wanted::Parts(mut parts) => Ok(parts.pop().filter(|_| parts.is_empty())),
+        Wanted::Nothing => {
             let mut error = s3_error!(InvalidRange, "The requested range is not satisfiable");
             let mut headers = HeaderMap::new();
             set(&mut headers, CONTENT_RANGE, format!("bytes */{}", info.size()));
