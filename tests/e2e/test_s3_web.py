@@ -78,13 +78,14 @@ def test_everybody_reads_what_a_policy_opens_and_nothing_else(served, bucket):
     assert served.open("HEAD", f"/{bucket}/pub/a").status == 200
     for method, target in [("GET", f"/{bucket}/secret"), ("GET", f"/{bucket}/pub"), ("GET", f"/{bucket}?list-type=2"), ("GET", "/"),
                            ("PUT", f"/{bucket}/pub/a"), ("DELETE", f"/{bucket}/pub/a"), ("GET", f"/{bucket}?policy="),
-                           ("GET", f"/{bucket}/pub/a?versionId=null"), ("PUT", f"/{bucket}/pub/a?tagging="), ("POST", f"/{bucket}?delete="),
+                           ("GET", f"/{bucket}/pub/a?versionId=null"), ("GET", f"/{bucket}/pub/a?%76ersionId=null"), ("PUT", f"/{bucket}/pub/a?tagging="), ("POST", f"/{bucket}?delete="),
                            # Who may not list does not learn what is not there.
                            ("GET", f"/{bucket}/pub/none"), ("GET", "/no-such-bucket/pub/a")]:
         refused = served.open(method, target)
         assert (refused.status, refused.code) == (403, "AccessDenied"), (method, target, refused)
     assert served.open("HEAD", f"/{bucket}/secret").status == 403
     assert served.open("GET", f"/{bucket}/pub/a?response-content-type=text/html").code == "InvalidRequest"
+    assert served.open("GET", f"/{bucket}/pub/a?%72esponse-content-type=text/html").code == "InvalidRequest"
     # A wrong signature is not as good as none.
     assert served.ask("GET", f"/{bucket}/pub/a", signature="0" * 64).code == "SignatureDoesNotMatch"
 
