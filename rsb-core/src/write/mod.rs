@@ -1,13 +1,14 @@
 //! Writing: body → segments → stripes → shards on backends → a record in a batch → the catalog → the reply.
 //!
 //! Order to read: [`encode`] (bytes to shards), [`scatter`] (shards to backends), this file (one upload), [`commit`]
-//! (records to batches), [`cleanup`] (what is left behind), [`digest`].
+//! (records to batches), [`cleanup`] (what is left behind), [`digest`], [`multipart`] (an object in parts).
 
 pub(crate) mod cleanup;
 pub(crate) mod commit;
 pub(crate) mod compact;
 pub(crate) mod digest;
 pub(crate) mod encode;
+pub(crate) mod multipart;
 pub(crate) mod scatter;
 mod upload;
 
@@ -80,6 +81,12 @@ fn coder(core: &Core, request: &PutRequest) -> Result<Coder> {
             .map_err(|e| Error::invalid(e.message()).object(format!("{}/{}", request.bucket, request.key)))?;
     }
     make_coder(core, scheme)
+}
+
+/// Checks what a write asks for, apart from whether its bucket exists. Gives its scheme.
+pub(crate) fn check(core: &Core, request: &PutRequest) -> Result<Scheme> {
+    check_request(request)?;
+    Ok(coder(core, request)?.scheme)
 }
 
 /// What is needed to encode with a scheme.
@@ -181,6 +188,8 @@ impl Description {
             body,
             run_digests: self.run_digests,
             extra: Default::default(),
+            parts: None,
+            checksum: self.request.checksum.get(),
         }
     }
 }
@@ -228,6 +237,7 @@ async fn put_inline(
         make: Box::new(move |reserved| Record::Version(description.manifest(reserved, Body::Inline(body)))),
         ledger: Vec::new(),
         hold: None,
+        completes: None,
     };
     info_of(committer.commit(pending).await?, 0)
 }
@@ -266,6 +276,7 @@ pub(crate) async fn keep_digests(
         make: Box::new(move |_| Record::Version(manifest)),
         ledger: Vec::new(),
         hold: None,
+        completes: None,
     };
     committer.commit(pending).await?;
     Ok(())

@@ -9,6 +9,7 @@ mod compose;
 mod crash;
 mod fixtures;
 mod gate;
+mod multipart;
 mod mutations;
 mod quorum;
 mod rebuild;

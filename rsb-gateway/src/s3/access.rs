@@ -37,10 +37,19 @@ fn need(operation: &str) -> Option<Need> {
         | "ListObjects"
         | "ListObjectsV2"
         | "ListObjectVersions"
+        | "ListMultipartUploads"
         | "GetObject"
-        | "HeadObject" => Need::Right(Right::Read),
-        // A copy also needs the right to read its source: `copy` sees to it.
-        "PutObject" | "CopyObject" => Need::Right(Right::Write),
+        | "HeadObject"
+        | "GetObjectAttributes" => Need::Right(Right::Read),
+        // A copy also needs the right to read its source: `copy` and `parts` see to it.
+        "PutObject"
+        | "CopyObject"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "ListParts"
+        | "CompleteMultipartUpload"
+        | "AbortMultipartUpload" => Need::Right(Right::Write),
         "DeleteObject" | "DeleteObjects" => Need::Right(Right::Delete),
         "CreateBucket" | "DeleteBucket" | "PutBucketVersioning" => Need::Right(Right::Admin),
         _ => return None,
@@ -118,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_is_not_served() {
-        for operation in ["CreateMultipartUpload", "PutObjectAcl", "SelectObjectContent", "GetBucketPolicy", ""] {
+        for operation in ["PutObjectAcl", "SelectObjectContent", "GetBucketPolicy", ""] {
             assert_eq!(need(operation), None, "{operation}");
         }
         assert_eq!(need("DeleteObjects"), Some(Need::Right(Right::Delete)));

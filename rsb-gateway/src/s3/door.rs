@@ -79,12 +79,22 @@ impl Door {
         let mut body = if empty { Body::empty() } else { Received::new(upload, fate.clone()).into_body() };
         if !fate.is_chunked() {
             // Of a chunked body the digests are those of what is in the chunks: `put` sees to them.
-            let announced = checksums::Announced::of(&parts.headers, None)?;
+            let announced = match completes_upload(&parts) {
+                // Its checksums are the object's, and not those of the list of parts.
+                true => checksums::Announced::of_document(&parts.headers)?,
+                false => checksums::Announced::of(&parts.headers, None)?,
+            };
             parts.extensions.insert(announced.verified());
             body = announced.hold(body, fate.clone());
         }
         Ok(Request::from_parts(parts, body))
     }
+}
+
+/// Whether a request is a CompleteMultipartUpload.
+fn completes_upload(parts: &http::request::Parts) -> bool {
+    let mut names = parts.uri.query().unwrap_or_default().split('&').map(|part| part.split('=').next());
+    parts.method == http::Method::POST && names.any(|name| name == Some("uploadId"))
 }
 
 /// An error as a reply.

@@ -69,7 +69,12 @@ pub(super) fn set_class(attributes: &mut BTreeMap<String, String>, class: Option
 
 /// The storage class of an object.
 pub(super) fn class(info: &ObjectInfo) -> &str {
-    info.manifest.attributes.get(STORAGE_CLASS).map_or(STANDARD, String::as_str)
+    class_in(&info.manifest.attributes)
+}
+
+/// The storage class among kept attributes.
+pub(super) fn class_in(attributes: &BTreeMap<String, String>) -> &str {
+    attributes.get(STORAGE_CLASS).map_or(STANDARD, String::as_str)
 }
 
 /// A content encoding without the one that only says how the body travelled.

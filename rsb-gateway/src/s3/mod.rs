@@ -2,14 +2,16 @@
 //! requests, checks signatures and writes XML; every rule of meaning is the engine's or stands here.
 //!
 //! Read in this order: [`door`] (one request), [`access`] (who may do what, and what is served at all), [`refused`] (what a
-//! request must not ask for), [`errors`]; [`body`] and [`checksums`] (what a request brings), [`facts`] (metadata),
+//! request must not ask for), [`errors`]; [`body`], [`checksums`] and [`sums`] (what a request brings), [`facts`] (metadata),
 //! [`versions`] (which version is meant); then the operations, collected in [`operations`]. docs/s3.md describes the door
 //! from the outside.
 
 mod access;
+mod attributes;
 mod body;
 mod buckets;
 mod checksums;
+mod complete;
 mod copy;
 mod delete;
 mod door;
@@ -18,8 +20,11 @@ mod facts;
 mod get;
 mod listing;
 mod operations;
+mod parts;
 mod put;
 mod refused;
+mod sums;
+mod uploads;
 mod version_listing;
 mod versions;
 

@@ -7,7 +7,7 @@ use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result};
 
 use super::body::Fate;
-use super::{buckets, copy, delete, get, listing, put, version_listing};
+use super::{attributes, buckets, complete, copy, delete, get, listing, parts, put, uploads, version_listing};
 use crate::app::App;
 
 /// Serves S3's operations.
@@ -50,6 +50,14 @@ operations! {
     copy_object(CopyObjectInput) -> CopyObjectOutput = copy::serve;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput = delete::one;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete::many;
+    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = attributes::serve;
+    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = uploads::create;
+    upload_part(UploadPartInput) -> UploadPartOutput = parts::put;
+    upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = parts::put_copy;
+    list_parts(ListPartsInput) -> ListPartsOutput = parts::list;
+    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = uploads::list;
+    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput = complete::serve;
+    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = uploads::abort;
     list_objects(ListObjectsInput) -> ListObjectsOutput = listing::v1;
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = listing::v2;
     list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = version_listing::serve;
