@@ -146,7 +146,8 @@ def count_pytest(report, status, expression):
 
 def run(options):
     pytest = tools.Installation(["pytest"])
-    installation = tools.Installation([] if options.quick else ["minio", "toxiproxy", "azurite", "s3-clients"])
+    servers_and_clients = ["minio", "toxiproxy", "azurite", "clients", "restic", "s3s-e2e"]
+    installation = tools.Installation([] if options.quick else servers_and_clients)
     step("build")
     # One graph for all: a `cargo build` beside it would compile most dependencies a second time, with other features. The
     # end-to-end tests' `rsb` is made with it, because rsb-cli has an integration test.

@@ -135,7 +135,7 @@ pub enum Verb {
     /// The catalog.
     #[command(subcommand)]
     Catalog(CatalogVerb),
-    /// Remove garbage that is older than the grace time.
+    /// Follow the lifecycle rules of buckets, and remove garbage that is older than the grace time.
     Sweep {
         /// Only say what would be removed.
         #[arg(long)]

@@ -97,7 +97,7 @@ fn code_of(kind: &str) -> u8 {
         "not-found" => NOT_FOUND,
         "invalid-request" | "range-not-satisfiable" | "config" | "uri-too-long" => USAGE,
         "unreadable" => UNREADABLE,
-        "denied" | "unauthorized" | "forbidden" => REFUSED,
+        "denied" | "locked" | "unauthorized" | "forbidden" => REFUSED,
         _ => FAILED,
     }
 }

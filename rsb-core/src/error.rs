@@ -25,6 +25,8 @@ pub enum ErrorKind {
     Unavailable,
     /// More shards are lost than the scheme survives. Bring backends back; retrying alone does not help.
     Unreadable,
+    /// The version is locked against deletion. Wait for the lock's end, or have it lifted; nothing was changed.
+    Locked,
     /// A backend refuses the credentials or the permission.
     Denied,
     /// The engine serves read-only, and says why.
@@ -50,6 +52,7 @@ impl ErrorKind {
             Self::BadBody => "bad-body",
             Self::Unavailable => "unavailable",
             Self::Unreadable => "unreadable",
+            Self::Locked => "locked",
             Self::Denied => "denied",
             Self::ReadOnly => "read-only",
             Self::Config => "config",

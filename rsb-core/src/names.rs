@@ -1,11 +1,17 @@
 //! The rules for names: bad input is refused before anything is written.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Result};
 
 /// Most bytes of a key.
 pub const MAX_KEY_LEN: usize = 1024;
 /// Most bytes of all metadata of an object.
 pub const MAX_METADATA_LEN: usize = 64 << 10;
+/// Most bytes of one further setting of a bucket, its name included.
+pub const MAX_SETTING_LEN: usize = 128 << 10;
+/// Further settings of a bucket whose names begin so are S3's own (`s3-cors`, `s3-policy`, …) and change by its requests only.
+pub const S3_SETTING: &str = "s3-";
 
 /// Checks a bucket's name: 3 to 63 lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit.
 pub fn check_bucket(name: &str) -> Result<()> {
@@ -51,6 +57,16 @@ pub fn check_key(key: &str) -> Result<()> {
     }
     if let Some(segment) = key.split('/').find(|s| *s == "." || *s == "..") {
         return fail(format!("it has a path segment {segment:?}"));
+    }
+    Ok(())
+}
+
+/// Checks the length of all that is said of the object `bucket/key` beside its bytes.
+pub fn check_metadata(bucket: &str, key: &str, said: [&BTreeMap<String, String>; 3]) -> Result<()> {
+    let len: usize = said.iter().flat_map(|map| map.iter()).map(|(name, value)| name.len() + value.len()).sum();
+    if len > MAX_METADATA_LEN {
+        return Err(Error::invalid(format!("the metadata has {len} bytes, and {MAX_METADATA_LEN} are allowed"))
+            .object(format!("{bucket}/{key}")));
     }
     Ok(())
 }

@@ -1,9 +1,14 @@
 //! What every request shares.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use rsb_core::{Engine, Env};
 use tokio_util::sync::CancellationToken;
 
+use crate::GatewayError;
 use crate::auth::Guard;
+use crate::classes::Classes;
 use crate::config::{GatewayConfig, Limits, MetricsRender, PrototypeMode};
 use crate::jobs::Jobs;
 
@@ -18,13 +23,17 @@ pub(crate) struct App {
     pub(crate) metrics_render: Option<MetricsRender>,
     pub(crate) prototype: PrototypeMode,
     pub(crate) prototype_bucket: String,
+    pub(crate) classes: Arc<Classes>,
+    pub(crate) lifecycle_every: Duration,
     /// The gateway is shutting down: replies without an end come to theirs.
     pub(crate) stopping: CancellationToken,
 }
 
 impl App {
-    pub(crate) fn new(engine: Engine, config: GatewayConfig) -> Self {
-        Self {
+    /// `Config` where a storage class cannot be.
+    pub(crate) fn new(engine: Engine, config: GatewayConfig) -> Result<Self, GatewayError> {
+        let classes = Arc::new(Classes::new(config.storage_classes.clone(), &engine)?);
+        Ok(Self {
             engine,
             guard: Guard::new(&config),
             jobs: Jobs::new(config.limits.max_running_jobs, config.limits.max_ended_jobs),
@@ -33,8 +42,10 @@ impl App {
             metrics_render: config.metrics_render,
             prototype: config.prototype,
             prototype_bucket: config.prototype_bucket,
+            classes,
+            lifecycle_every: config.lifecycle_every,
             stopping: CancellationToken::new(),
-        }
+        })
     }
 
     /// The engine, for what needs no right: health, metrics, upkeep.

@@ -1,6 +1,6 @@
 //! How a gateway is run. Plain data: what a config file says is brought into this form by the one who reads it.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use rsb_core::Env;
 use serde::{Deserialize, Serialize};
 
 use crate::GatewayError;
+pub use crate::classes::ShardCounts;
 
 /// Gives the process's metrics as Prometheus text. The gateway adds its gauges of the repository.
 pub type MetricsRender = Arc<dyn Fn() -> String + Send + Sync>;
@@ -33,6 +34,10 @@ pub struct GatewayConfig {
     pub prototype: PrototypeMode,
     /// The bucket that the prototype's protocol sees. Made at its first upload.
     pub prototype_bucket: String,
+    /// How objects of S3's storage classes are coded, by the class's name; as the repository has it where a class is not here.
+    pub storage_classes: BTreeMap<String, ShardCounts>,
+    /// How often the lifecycle rules of buckets are followed; never when zero.
+    pub lifecycle_every: Duration,
     /// Time and size limits.
     pub limits: Limits,
     /// Gives the process's metrics; without it `/metrics` has the repository's gauges only.
@@ -53,6 +58,8 @@ impl GatewayConfig {
             keys: Vec::new(),
             prototype: PrototypeMode::Open,
             prototype_bucket: "rsbackup".into(),
+            storage_classes: BTreeMap::new(),
+            lifecycle_every: Duration::from_secs(3600),
             limits: Limits::default(),
             metrics_render: None,
             env: Env::system(),
@@ -170,6 +177,8 @@ impl fmt::Debug for GatewayConfig {
             .field("keys", &self.keys)
             .field("prototype", &self.prototype)
             .field("prototype_bucket", &self.prototype_bucket)
+            .field("storage_classes", &self.storage_classes)
+            .field("lifecycle_every", &self.lifecycle_every)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }

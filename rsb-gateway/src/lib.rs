@@ -11,11 +11,13 @@ mod app;
 mod auth;
 mod body;
 mod call;
+mod classes;
 mod config;
 mod error;
 mod health;
 mod http;
 mod jobs;
+mod lifecycle;
 mod metrics;
 mod names;
 mod page;
@@ -29,6 +31,9 @@ mod stall;
 mod tls;
 mod v1;
 
-pub use config::{AccessKey, Auth, GatewayConfig, Limits, MetricsRender, PrototypeMode, Right, Secret, Tls};
+pub use classes::why_no_class;
+pub use config::{
+    AccessKey, Auth, GatewayConfig, Limits, MetricsRender, PrototypeMode, Right, Secret, ShardCounts, Tls,
+};
 pub use error::GatewayError;
 pub use server::{Gateway, bind, serve};

@@ -172,6 +172,7 @@ fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::Invalid | ErrorKind::BadBody => StatusCode::BAD_REQUEST,
         ErrorKind::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
         ErrorKind::Unavailable | ErrorKind::ReadOnly => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Locked => StatusCode::FORBIDDEN,
         // The credentials that were refused are the gateway's own, so it is not the client's 403.
         ErrorKind::Denied => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -212,6 +213,7 @@ mod tests {
             (ErrorKind::BadBody, 400),
             (ErrorKind::Unavailable, 503),
             (ErrorKind::Unreadable, 500),
+            (ErrorKind::Locked, 403),
             (ErrorKind::Denied, 502),
             (ErrorKind::ReadOnly, 503),
             (ErrorKind::Config, 500),

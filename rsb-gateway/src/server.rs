@@ -25,7 +25,7 @@ use crate::call::Meta;
 use crate::config::{GatewayConfig, Limits};
 use crate::routes::Routes;
 use crate::stall::StallGuard;
-use crate::{GatewayError, metrics, prototype, routes, s3, tls};
+use crate::{GatewayError, lifecycle, metrics, prototype, routes, s3, tls};
 
 /// Bytes of a request's head that are taken; a longer one is answered with 431.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -44,6 +44,7 @@ pub struct Gateway {
 /// Checks the configuration and listens on its address. Connections made from now on wait until [`Gateway::run`].
 pub async fn bind(engine: Engine, config: GatewayConfig) -> Result<Gateway, GatewayError> {
     config.validate()?;
+    let app = Arc::new(App::new(engine, config.clone())?);
     let addresses: Vec<SocketAddr> = [config.listen].into_iter().chain(config.s3_listen).collect();
     let tls = config.tls.as_ref().map(|tls| tls::acceptor(tls, &addresses)).transpose()?;
     let (listener, address) = listen(config.listen).await?;
@@ -51,7 +52,7 @@ pub async fn bind(engine: Engine, config: GatewayConfig) -> Result<Gateway, Gate
         Some(address) => Some(listen(address).await?),
         None => None,
     };
-    Ok(Gateway { listener, address, s3, tls, app: Arc::new(App::new(engine, config)) })
+    Ok(Gateway { listener, address, s3, tls, app })
 }
 
 /// Listens; gives the address with the port that was taken where 0 was asked for.
@@ -118,6 +119,7 @@ impl Gateway {
         let graceful = GracefulShutdown::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(prototype::sweep_left_uploads(self.app.clone()));
+        tasks.spawn(lifecycle::follow(self.app.clone()));
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {

@@ -56,3 +56,26 @@ def clock_shift(tmp_path_factory):
     if made.returncode != 0:
         pytest.fail(f"the shifted clock cannot be compiled (it takes a C compiler, as Rust's linker does): {made.stderr}")
     return lambda seconds: {"LD_PRELOAD": str(library), "TEST_CLOCK_OFFSET_S": str(seconds)}
+
+
+@pytest.fixture(scope="session")
+def whole_site(tmp_path_factory):
+    """The gateway on backends of every kind that the clients of S3 share; at the end all that they wrote must be whole."""
+    from clients import Site, without_settings_of_this_machine
+    without_settings_of_this_machine()
+    site = Site(tmp_path_factory.mktemp("site"))
+    try:
+        yield site
+        site.prove_whole()
+        assert site.gateway.stop() == 0
+    finally:
+        site.close()
+
+
+@pytest.fixture(scope="session", params=["healthy", "degraded"])
+def site(request, whole_site):
+    """The same with every backend there, and then with as many stopped as may be lost."""
+    whole_site.be(request.param)
+    whole_site.state = request.param
+    yield whole_site
+    whole_site.be("healthy")

@@ -3,14 +3,12 @@
 import base64
 import hashlib
 import io
-import json
-import os
 import zlib
 
 import pytest
 
-from harness import MIB, Gateway, assert_unchanged, content, environment, rsb
-from test_s3 import Door, KEYS, bucket, door, refusal, s3, versions  # noqa: F401  (fixtures)
+from harness import MIB, content, rsb
+from test_s3 import bucket, door, refusal, s3, versions  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.servers
 PART = 5 * MIB
@@ -347,13 +345,10 @@ def test_parts_are_copied_from_objects(s3, bucket, algorithm):
 def test_the_aws_cli_sends_what_is_large_in_parts(door, s3, bucket, tmp_path):
     data = content(65 * MIB + 11, 6)
     (tmp_path / "big").write_bytes(data)
-    home = door.repository.root / "aws-default"
-    home.mkdir(exist_ok=True)
-    (home / "config").write_text("[default]\ns3 =\n  addressing_style = path\n")
-    door.aws("s3", "cp", tmp_path / "big", f"s3://{bucket}/big", home=home)
+    door.aws("s3", "cp", tmp_path / "big", f"s3://{bucket}/big")
     assert s3.head_object(Bucket=bucket, Key="big")["ETag"].endswith('-9"')
-    door.aws("s3", "cp", f"s3://{bucket}/big", f"s3://{bucket}/copy", home=home)
-    door.aws("s3", "cp", f"s3://{bucket}/copy", tmp_path / "back", home=home)
+    door.aws("s3", "cp", f"s3://{bucket}/big", f"s3://{bucket}/copy")
+    door.aws("s3", "cp", f"s3://{bucket}/copy", tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == data
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
 

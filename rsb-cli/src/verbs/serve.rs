@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use rsb_core::Status;
-use rsb_gateway::{AccessKey, Auth, Gateway, GatewayConfig, PrototypeMode, Right, Secret, Tls};
+use rsb_gateway::{AccessKey, Auth, Gateway, GatewayConfig, PrototypeMode, Right, Secret, ShardCounts, Tls};
 
 use super::key_pair::KeyPair;
 use crate::assemble::{self, Access};
@@ -114,6 +114,12 @@ fn gateway_config(config: &Config) -> Result<GatewayConfig, Failure> {
         None => PrototypeMode::Auth,
     };
     out.prototype_bucket.clone_from(&g.prototype_bucket);
+    out.lifecycle_every = g.lifecycle_every;
+    let counts = |class: &config::StorageClass| ShardCounts {
+        data_shards: class.data_shards,
+        parity_shards: class.parity_shards,
+    };
+    out.storage_classes = g.storage_classes.iter().map(|(name, class)| (name.clone(), counts(class))).collect();
     out.tls = match &g.tls {
         None => None,
         Some(config::Tls::SelfSigned { names, .. }) => Some(Tls::SelfSigned { names: names.clone() }),

@@ -209,6 +209,20 @@ pub async fn sweep(out: &Out, door: &dyn Door, dry_run: bool) -> Result<u8, Fail
 }
 
 fn sweep_text(report: &SweepReport, dry_run: bool) -> String {
+    let rules = &report.lifecycle;
+    let ended = rules.expired + rules.noncurrent + rules.markers + rules.uploads;
+    let garbage = garbage_text(report, dry_run);
+    let what = if dry_run { "would be ended" } else { "ended" };
+    let mut lines = Vec::new();
+    if ended > 0 {
+        lines.push(format!("{} {what} by lifecycle rules", count(ended, "version")));
+    }
+    lines.extend(rules.failed.iter().map(|failed| format!("a lifecycle rule could not be followed: {failed}")));
+    lines.push(garbage);
+    lines.join("\n")
+}
+
+fn garbage_text(report: &SweepReport, dry_run: bool) -> String {
     if !report.unreachable.is_empty() {
         return format!("nothing was removed: {} cannot be reached", report.unreachable.join(", "));
     }

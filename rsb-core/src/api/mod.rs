@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::format::manifest::{Body, Etag, Manifest};
 use crate::format::parts::ObjectChecksum;
 use crate::id::{DataId, VersionId};
+use crate::object_lock::ObjectLock;
 use crate::scheme::Scheme;
 
 pub use self::multipart::*;
@@ -46,6 +47,8 @@ pub struct PutRequest {
     pub metadata: BTreeMap<String, String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+    /// What keeps it from being deleted, in a bucket that has object lock; without a retention it gets the bucket's default.
+    pub lock: ObjectLock,
     /// Also make the prototype's digests (SHA-256 of the k contiguous runs), which need `len` to be made in one pass;
     /// without it they are made by reading back.
     pub run_digests: bool,
@@ -66,6 +69,14 @@ pub struct CopyRequest {
     pub precondition: Precondition,
     /// The copy's own attributes and metadata; the source's when absent.
     pub replace: Option<Described>,
+    /// The copy's own tags; the source's when absent.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// k and m of the copy; the source's when absent. With others than the source's the bytes are read and coded anew.
+    pub data_shards: Option<usize>,
+    /// See `data_shards`.
+    pub parity_shards: Option<usize>,
+    /// The copy's lock: that of the source is not copied. See [`PutRequest::lock`].
+    pub lock: ObjectLock,
 }
 
 /// What is said of an object beside its bytes.

@@ -7,6 +7,7 @@ use crate::catalog::{ChecksumWish, Precondition, UploadRow};
 use crate::format::manifest::Digest;
 use crate::format::parts::ObjectChecksum;
 use crate::id::UploadId;
+use crate::object_lock::ObjectLock;
 
 /// A multipart upload to be begun.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +26,8 @@ pub struct NewUpload {
     pub metadata: BTreeMap<String, String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
-    /// Extra facts, kept in the manifest.
-    pub extra: BTreeMap<String, String>,
+    /// The object's lock, see [`super::PutRequest::lock`].
+    pub lock: ObjectLock,
     /// The checksum that the object is to have.
     pub checksum: Option<ChecksumWish>,
 }

@@ -275,6 +275,26 @@ pub struct SweepReport {
     pub foreign: u64,
     /// Backends that could not be reached: while there is one, nothing in doubt is deleted.
     pub unreachable: Vec<String>,
+    /// What the lifecycle rules of buckets ended before.
+    #[serde(default)]
+    pub lifecycle: LifecycleReport,
+}
+
+/// What the lifecycle rules of buckets ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifecycleReport {
+    /// Newest versions: deleted, or under a delete marker now, as the bucket has it.
+    pub expired: u64,
+    /// Versions that had a newer one.
+    pub noncurrent: u64,
+    /// Delete markers with nothing below them.
+    pub markers: u64,
+    /// Uploads begun and never completed.
+    pub uploads: u64,
+    /// Versions that a lock keeps in spite of the rules.
+    pub locked: u64,
+    /// What could not be done: a sentence each, the first of them.
+    pub failed: Vec<String>,
 }
 
 /// What a rebuild did.

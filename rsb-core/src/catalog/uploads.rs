@@ -44,7 +44,7 @@ pub struct UploadRow {
     #[n(8)]
     #[cbor(default)]
     pub tags: BTreeMap<String, String>,
-    /// The object's extra facts.
+    /// The object's extra facts: its lock.
     #[n(9)]
     #[cbor(default)]
     pub extra: BTreeMap<String, String>,

@@ -16,29 +16,38 @@ impl Engine {
     }
 
     /// Copies a version of an object. Moves no bytes: the new manifest points at the same segments (a small object's record
-    /// is written anew). `NotFound` where the source or the target's bucket does not exist.
+    /// is written anew, and so is what gets another scheme). `NotFound` where the source or the target's bucket does not exist.
     pub async fn copy_object(&self, request: CopyRequest) -> Result<ObjectInfo> {
         self.core.check_writable()?;
         let (from, to) = (request.from, request.to);
         names::check_bucket(&to.0)?;
         names::check_key(&to.1)?;
+        // Refused before anything is read.
+        let target = self.bucket(&to.0).await?;
+        request.lock.check_new(&target, self.core.env.now_ms())?;
         let held = read::hold(&self.core, &from.0, &from.1, request.version).await?;
         let mut source = held.entry.manifest.clone();
         if let Some(described) = request.replace {
             (source.attributes, source.metadata) = (described.attributes, described.metadata);
         }
-        if !matches!(source.body, Body::Segments(_)) {
-            let scheme = source.scheme().unwrap_or(self.core.config.scheme);
+        if let Some(tags) = request.tags {
+            source.tags = tags;
+        }
+        let scheme = source.scheme().unwrap_or(self.core.config.scheme);
+        let k = request.data_shards.unwrap_or(scheme.k());
+        let m = request.parity_shards.unwrap_or(scheme.m());
+        if !matches!(source.body, Body::Segments(_)) || (k, m) != (scheme.k(), scheme.m()) {
             let put = PutRequest {
                 bucket: to.0,
                 key: to.1,
                 len: Some(source.size),
                 precondition: request.precondition,
-                data_shards: Some(scheme.k()),
-                parity_shards: Some(scheme.m()),
+                data_shards: Some(k),
+                parity_shards: Some(m),
                 attributes: source.attributes,
                 metadata: source.metadata,
                 tags: source.tags,
+                lock: request.lock,
                 run_digests: source.run_digests.is_some(),
                 checksum: source.checksum.map(Late::from).unwrap_or_default(),
             };
@@ -46,9 +55,10 @@ impl Engine {
             return write::put(&self.core, &self.committer, put, body).await;
         }
         let ((bucket, key), modified_ms) = (to.clone(), self.core.env.now_ms());
-        let scheme = source.scheme();
+        let (scheme, lock) = (source.scheme(), request.lock);
         let make = move |reserved: &Reserved| {
             let keep_all = reserved.bucket.as_ref().is_some_and(|b| b.settings.versions == Versions::KeepAll);
+            lock.of_new(reserved.bucket.as_ref(), modified_ms).write(&mut source.extra);
             Record::Version(Manifest {
                 bucket,
                 key,

@@ -1,7 +1,9 @@
 //! The façade: one repository, opened.
 
+mod buckets;
 mod config;
 mod copy;
+mod lock;
 mod multipart;
 mod versions;
 
@@ -17,17 +19,18 @@ use crate::core::Core;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::InlineShards;
-use crate::format::manifest::{Body, BucketRecord, BucketSettings, Etag, Manifest, Record, Tombstone, Versions};
+use crate::format::manifest::{Body, Etag, Manifest, Record, Tombstone, Versions};
 use crate::id::{BatchId, RepositoryId, VersionId};
+use crate::object_lock::{BucketLock, ObjectLock};
 use crate::placement::{self};
 use crate::scheme::Scheme;
 use crate::write::commit::{Committer, Done, MakeRecord, Pending};
-use crate::{check, drill, names, read, recover, repair, sweep, watch, write};
+use crate::{check, drill, lifecycle, names, read, recover, repair, sweep, watch, write};
 
 /// One repository, opened. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     committer: Committer,
     domain_warning: Option<String>,
 }
@@ -132,57 +135,6 @@ impl Engine {
         core.catalog.close().await
     }
 
-    /// Makes a bucket.
-    pub async fn create_bucket(&self, name: &str, settings: BucketSettings) -> Result<BucketRecord> {
-        names::check_bucket(name)?;
-        let created_ms = self.core.env.now_ms();
-        self.write_bucket(name, BucketRule::Absent, created_ms, settings, false).await
-    }
-
-    /// Changes a bucket's settings. Keep-all cannot go back to keep-last (`Invalid`), only to suspended.
-    pub async fn set_bucket(&self, name: &str, settings: BucketSettings) -> Result<BucketRecord> {
-        let old = self.bucket(name).await?;
-        if old.settings.versions != Versions::KeepLast && settings.versions == Versions::KeepLast {
-            return Err(Error::invalid(format!(
-                "bucket {name:?} keeps versions, which cannot be undone, only suspended"
-            ))
-            .object(name));
-        }
-        if old.settings == settings {
-            return Ok(old);
-        }
-        self.write_bucket(name, BucketRule::Exists, old.created_ms, settings, false).await
-    }
-
-    /// Deletes an empty bucket.
-    pub async fn delete_bucket(&self, name: &str) -> Result<()> {
-        let old = self.bucket(name).await?;
-        self.write_bucket(name, BucketRule::Empty, old.created_ms, old.settings, true).await.map(|_| ())
-    }
-
-    async fn write_bucket(
-        &self,
-        name: &str,
-        bucket_rule: BucketRule,
-        created_ms: u64,
-        settings: BucketSettings,
-        deleted: bool,
-    ) -> Result<BucketRecord> {
-        let name = name.to_owned();
-        let bucket = name.clone();
-        let make = move |reserved: &Reserved| {
-            Record::Bucket(BucketRecord { name, version: reserved.version, revision: 0, created_ms, deleted, settings })
-        };
-        match self
-            .commit_plain(bucket, String::new(), Precondition::None, bucket_rule, None, Box::new(make))
-            .await?
-            .record
-        {
-            Record::Bucket(record) => Ok(record),
-            _ => Err(Error::internal("a bucket's record came back as another kind")),
-        }
-    }
-
     async fn commit_plain(
         &self,
         bucket: String,
@@ -211,16 +163,9 @@ impl Engine {
         Ok(self.committer.commit(pending).await?)
     }
 
-    /// A bucket; `NotFound` where there is none.
-    pub async fn bucket(&self, name: &str) -> Result<BucketRecord> {
-        names::check_bucket(name)?;
-        let found = self.core.catalog.bucket(name).await?;
-        found.ok_or_else(|| Error::not_found(format!("bucket {name:?} does not exist")).object(name))
-    }
-
-    /// All buckets, by name.
-    pub async fn buckets(&self) -> Result<Vec<BucketRecord>> {
-        self.core.catalog.buckets().await
+    /// Refuses a scheme that objects cannot be written with: k and m are out of bounds, or the backends cannot hold it.
+    pub fn check_scheme(&self, data_shards: usize, parity_shards: usize) -> Result<()> {
+        write::scheme(&self.core, Some(data_shards), Some(parity_shards)).map(|_| ())
     }
 
     /// Writes an object. An error in the body undoes the write.
@@ -260,6 +205,7 @@ impl Engine {
     }
 
     /// Deletes an object, or one version of it. In a keep-all bucket a delete without a version writes a delete marker.
+    /// `Locked` where the version is.
     pub async fn delete(
         &self,
         bucket: &str,
@@ -267,9 +213,25 @@ impl Engine {
         version: Option<VersionId>,
         precondition: Precondition,
     ) -> Result<Deleted> {
+        self.delete_bypassing(bucket, key, version, precondition, false).await
+    }
+
+    /// The same, and with `bypass_governance` a retention in governance mode does not count: the caller has seen to the
+    /// right to do that.
+    pub async fn delete_bypassing(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<VersionId>,
+        precondition: Precondition,
+        bypass_governance: bool,
+    ) -> Result<Deleted> {
         self.core.check_writable()?;
         names::check_key(key)?;
         let settings = self.bucket(bucket).await?.settings;
+        // A lock that is being set is waited for, so that it is not set on what is gone.
+        let has_lock = BucketLock::of(&settings)?.is_some();
+        let _revising = if has_lock { Some(self.core.revising(bucket, key).await) } else { None };
         let entry = self.core.catalog.entry(bucket, key, version).await?;
         if !precondition.holds(entry.as_ref().map(|e| &e.manifest)) {
             let name = format!("{bucket}/{key}");
@@ -283,6 +245,7 @@ impl Engine {
             return self.write_delete_marker(bucket, key, precondition, settings.versions).await;
         }
         let Some(entry) = entry else { return Ok(Deleted::default()) };
+        ObjectLock::of(&entry.manifest).check_delete(&entry.manifest, self.core.env.now_ms(), bypass_governance)?;
         let target = version.map(|_| (entry.manifest.version, entry.manifest.null_version));
         let (name, of) = (bucket.to_owned(), key.to_owned());
         let make = move |reserved: &Reserved| {
@@ -386,9 +349,17 @@ impl Engine {
         drill::drill(&self.core, domain, progress).await
     }
 
-    /// Removes garbage older than the grace time.
+    /// Follows the lifecycle rules of buckets, and then removes garbage older than the grace time.
     pub async fn sweep(&self, request: SweepRequest, progress: &Progress) -> Result<SweepReport> {
-        sweep::sweep(&self.core, &self.committer, request, progress).await
+        let lifecycle = self.lifecycle(request.dry_run, progress).await?;
+        let report = sweep::sweep(&self.core, &self.committer, request, progress).await?;
+        Ok(SweepReport { lifecycle, ..report })
+    }
+
+    /// Follows the lifecycle rules of buckets; with `dry_run` it only says what would end.
+    pub async fn lifecycle(&self, dry_run: bool, progress: &Progress) -> Result<LifecycleReport> {
+        self.core.check_writable()?;
+        lifecycle::run::run(self, dry_run, progress).await
     }
 
     /// Empties the catalog and rebuilds it from the backends alone.

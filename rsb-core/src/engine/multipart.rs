@@ -1,5 +1,6 @@
 //! Multipart uploads.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -69,6 +70,9 @@ impl Engine {
             ..PutRequest::default()
         };
         let scheme = write::check(&self.core, &put)?;
+        let mut extra = BTreeMap::new();
+        new.lock.check_new(&self.bucket(&new.bucket).await?, self.core.env.now_ms())?;
+        new.lock.write(&mut extra);
         let row = UploadRow {
             id: UploadId(self.core.env.new_id()),
             bucket: new.bucket,
@@ -79,7 +83,7 @@ impl Engine {
             attributes: new.attributes,
             metadata: new.metadata,
             tags: new.tags,
-            extra: new.extra,
+            extra,
             checksum: new.checksum,
             completed: None,
         };

@@ -1,18 +1,37 @@
 //! Versions as the catalog has them, delete markers included.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Engine;
 use crate::api::ObjectInfo;
 use crate::catalog::{ListAfter, ListItem, ListQuery};
 use crate::error::Result;
+use crate::format::manifest::Manifest;
 use crate::id::VersionId;
 use crate::names;
+use crate::write::revise::revise;
 
 /// Versions of a key looked at in one go while its `null` version is searched.
 const PAGE: usize = 100;
 
 impl Engine {
+    /// Gives a version (the newest when `version` is absent) other tags. `NotFound` where there is none, or it is a delete
+    /// marker.
+    pub async fn set_tags(
+        &self,
+        bucket: &str,
+        key: &str,
+        version: Option<VersionId>,
+        tags: BTreeMap<String, String>,
+    ) -> Result<ObjectInfo> {
+        let change = |manifest: &mut Manifest| {
+            manifest.tags = tags;
+            names::check_metadata(bucket, key, [&manifest.attributes, &manifest.metadata, &manifest.tags])
+        };
+        revise(&self.core, &self.committer, (bucket, key), version, change).await
+    }
+
     /// A version of a key, or its newest when `version` is absent: also a delete marker, which [`Engine::head`] does not
     /// find. `NotFound` where the bucket does not exist, `None` where only the version does not.
     pub async fn version(&self, bucket: &str, key: &str, version: Option<VersionId>) -> Result<Option<ObjectInfo>> {

@@ -1,7 +1,7 @@
 //! Writing: body → segments → stripes → shards on backends → a record in a batch → the catalog → the reply.
 //!
 //! Order to read: [`encode`] (bytes to shards), [`scatter`] (shards to backends), this file (one upload), [`commit`]
-//! (records to batches), [`cleanup`] (what is left behind), [`digest`], [`multipart`] (an object in parts).
+//! (records to batches), [`mod@revise`], [`cleanup`] (what is left behind), [`digest`], [`multipart`] (an object in parts).
 
 pub(crate) mod cleanup;
 pub(crate) mod commit;
@@ -9,9 +9,11 @@ pub(crate) mod compact;
 pub(crate) mod digest;
 pub(crate) mod encode;
 pub(crate) mod multipart;
+pub(crate) mod revise;
 pub(crate) mod scatter;
 mod upload;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -60,27 +62,26 @@ pub(crate) async fn put(
 fn check_request(request: &PutRequest) -> Result<()> {
     names::check_bucket(&request.bucket)?;
     names::check_key(&request.key)?;
-    let all = [&request.attributes, &request.metadata, &request.tags];
-    let len: usize = all.iter().flat_map(|map| map.iter()).map(|(k, v)| k.len() + v.len()).sum();
-    if len > names::MAX_METADATA_LEN {
-        let max = names::MAX_METADATA_LEN;
-        return Err(Error::invalid(format!("the metadata has {len} bytes, and {max} are allowed"))
-            .object(format!("{}/{}", request.bucket, request.key)));
-    }
-    Ok(())
+    let said = [&request.attributes, &request.metadata, &request.tags];
+    names::check_metadata(&request.bucket, &request.key, said)
 }
 
-/// The scheme of the request: the repository's, or its own, which must be provable.
+/// What is needed to encode with the scheme of the request: the repository's, or its own.
 fn coder(core: &Core, request: &PutRequest) -> Result<Coder> {
+    let scheme = scheme(core, request.data_shards, request.parity_shards)
+        .map_err(|e| Error::invalid(e.message()).object(format!("{}/{}", request.bucket, request.key)))?;
+    make_coder(core, scheme)
+}
+
+/// The repository's scheme, or one with another k and m, which must be provable.
+pub(crate) fn scheme(core: &Core, k: Option<usize>, m: Option<usize>) -> Result<Scheme> {
     let default = core.config.scheme;
-    let k = request.data_shards.unwrap_or(default.k());
-    let m = request.parity_shards.unwrap_or(default.m());
+    let (k, m) = (k.unwrap_or(default.k()), m.unwrap_or(default.m()));
     let scheme = Scheme::new(k, m, default.codec_id(), default.block_size)?;
     if scheme != default {
-        placement::prove(&core.backends, &core.config.spread, k, m)
-            .map_err(|e| Error::invalid(e.message()).object(format!("{}/{}", request.bucket, request.key)))?;
+        placement::prove(&core.backends, &core.config.spread, k, m)?;
     }
-    make_coder(core, scheme)
+    Ok(scheme)
 }
 
 /// Checks what a write asks for, apart from whether its bucket exists. Gives its scheme.
@@ -98,10 +99,11 @@ pub(crate) fn make_coder(core: &Core, scheme: Scheme) -> Result<Coder> {
 /// Refuses before the body is read what the reservation would refuse after it.
 async fn check_target(core: &Core, request: &PutRequest) -> Result<()> {
     let name = || format!("{}/{}", request.bucket, request.key);
-    if core.catalog.bucket(&request.bucket).await?.is_none() {
+    let Some(bucket) = core.catalog.bucket(&request.bucket).await? else {
         return Err(Error::not_found(format!("bucket {:?} does not exist; create it first", request.bucket))
             .object(request.bucket.clone()));
-    }
+    };
+    request.lock.check_new(&bucket, core.env.now_ms())?;
     if !request.precondition.is_none() {
         let entry = core.catalog.entry(&request.bucket, &request.key, None).await?;
         if !request.precondition.holds(entry.as_ref().map(|e| &e.manifest)) {
@@ -172,6 +174,8 @@ struct Description {
 impl Description {
     fn manifest(self, reserved: &Reserved, body: Body) -> Manifest {
         let keep_all = reserved.bucket.as_ref().is_some_and(|b| b.settings.versions == Versions::KeepAll);
+        let mut extra = BTreeMap::new();
+        self.request.lock.of_new(reserved.bucket.as_ref(), self.now_ms).write(&mut extra);
         Manifest {
             bucket: self.request.bucket,
             key: self.request.key,
@@ -187,7 +191,7 @@ impl Description {
             null_version: !keep_all,
             body,
             run_digests: self.run_digests,
-            extra: Default::default(),
+            extra,
             parts: None,
             checksum: self.request.checksum.get(),
         }
@@ -260,24 +264,13 @@ pub(crate) async fn keep_digests(
     let m = &info.manifest;
     // A small object's record carries its shards, so it is not written anew for this: its digests cost one small read.
     let Body::Segments(_) = m.body else { return Ok(()) };
-    let _revising = core.revising(&m.bucket, &m.key).await;
-    let Some(entry) = core.catalog.entry(&m.bucket, &m.key, Some(m.version)).await? else { return Ok(()) };
-    let scheme = entry.manifest.scheme().unwrap_or(core.config.scheme);
-    let manifest = Manifest { revision: entry.manifest.revision + 1, run_digests: Some(digests), ..entry.manifest };
-    let pending = Pending {
-        bucket: manifest.bucket.clone(),
-        key: manifest.key.clone(),
-        precondition: crate::catalog::Precondition::None,
-        bucket_rule: BucketRule::Any,
-        keeps_id: true,
-        k: scheme.k(),
-        m: scheme.m(),
-        inline: InlineShards::default(),
-        make: Box::new(move |_| Record::Version(manifest)),
-        ledger: Vec::new(),
-        hold: None,
-        completes: None,
+    let keep = |manifest: &mut Manifest| {
+        manifest.run_digests = Some(digests);
+        Ok(())
     };
-    committer.commit(pending).await?;
-    Ok(())
+    match revise::revise(core, committer, (&m.bucket, &m.key), Some(m.version), keep).await {
+        // What was deleted meanwhile needs no digests.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.map(|_| ()),
+    }
 }

@@ -18,6 +18,7 @@ use crate::format::batch::InlineShards;
 use crate::format::manifest::{Body, Etag, Manifest, Record, SegmentedBody};
 use crate::format::parts::{MAX_PARTS, Parts};
 use crate::id::UploadId;
+use crate::object_lock::ObjectLock;
 use crate::scheme::Scheme;
 
 /// An upload that is open, of this key.
@@ -185,19 +186,20 @@ fn describe(
     let with_checksums = finish.checksum.is_some() && parts.iter().all(|part| part.checksum.is_some());
     let parts = Parts::new(upload.id, &sizes, if with_checksums { checksums } else { Vec::new() });
     let etag = Etag::Multipart(tags.finalize().into(), sizes.len() as u32);
-    let (checksum, extra) = (finish.checksum.clone(), upload.extra);
+    let checksum = finish.checksum.clone();
     let request = PutRequest {
         bucket: upload.bucket,
         key: upload.key,
         attributes: upload.attributes,
         metadata: upload.metadata,
         tags: upload.tags,
+        lock: ObjectLock::read(&upload.extra),
         ..PutRequest::default()
     };
     let description = Description { request, now_ms: core.env.now_ms(), size, etag, run_digests: None };
     Ok(move |reserved: &crate::catalog::Reserved| {
         let manifest = description.manifest(reserved, Body::Segments(body));
-        Record::Version(Manifest { parts: Some(parts), checksum, extra, ..manifest })
+        Record::Version(Manifest { parts: Some(parts), checksum, ..manifest })
     })
 }
 
@@ -211,13 +213,22 @@ pub(crate) async fn abort(core: &Arc<Core>, id: UploadId) -> Result<()> {
 
 /// Aborts open uploads, and forgets completed ones, that are over. Gives how many there were.
 pub(crate) async fn expire_those(core: &Arc<Core>, which: &ExpireUploads, dry_run: bool) -> Result<u64> {
+    end_those(core, which, true, dry_run).await
+}
+
+/// The same, but leaves completed ones.
+pub(crate) async fn abort_those(core: &Arc<Core>, which: &ExpireUploads, dry_run: bool) -> Result<u64> {
+    end_those(core, which, false, dry_run).await
+}
+
+async fn end_those(core: &Arc<Core>, which: &ExpireUploads, completed: bool, dry_run: bool) -> Result<u64> {
     let mut expired = 0;
     let mut after = None;
     loop {
         let page = core.catalog.uploads_after(after, 1000).await?;
         let Some(last) = page.last() else { return Ok(expired) };
         after = Some(last.id);
-        for row in page {
+        for row in page.into_iter().filter(|row| completed || row.completed.is_none()) {
             let of_bucket = which.bucket.as_ref().is_none_or(|bucket| *bucket == row.bucket);
             let since_ms = row.completed.as_ref().map_or(row.created_ms, |done| done.manifest.modified_ms);
             if of_bucket && row.key.starts_with(&which.prefix) && since_ms < which.before_ms {

@@ -60,6 +60,7 @@ async fn a_copy_is_of_the_version_asked_for_and_says_what_it_is_told() {
             to: at("y"),
             precondition: Precondition::None,
             replace: Some(Described { metadata, ..Described::default() }),
+            ..CopyRequest::default()
         };
         let copied = engine.copy_object(request).await.unwrap();
         assert_eq!(copied.manifest.metadata["a"], "b");

@@ -8,6 +8,7 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use rsb_core::id::VersionId;
 use rsb_core::{BodyStream, Engine, ObjectInfo};
 use sync_wrapper::SyncStream;
 use warp::reply::{Reply, Response};
@@ -29,13 +30,25 @@ pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, text: impl AsRef<st
     }
 }
 
-/// Answers a GET or HEAD of an object whose facts are known, with conditions and ranges.
-pub(crate) async fn object(
+/// Answers a GET or HEAD of an object, with the facts of the version that it sends.
+pub(crate) async fn current(
     engine: &Engine,
-    method: &Method,
-    asked: &HeaderMap,
-    info: &ObjectInfo,
-) -> Result<Response, Problem> {
+    (method, asked): (&Method, &HeaderMap),
+    (bucket, key): (&str, &str),
+    version: Option<VersionId>,
+) -> Result<(ObjectInfo, Response), Problem> {
+    loop {
+        let info = engine.head(bucket, key, version).await?;
+        match object(engine, method, asked, &info).await {
+            // Replaced after it was looked up: there is a newer one, or none.
+            Err(problem) if version.is_none() && problem.status() == StatusCode::NOT_FOUND => {}
+            reply => return Ok((info, reply?)),
+        }
+    }
+}
+
+/// Answers a GET or HEAD of an object whose facts are known, with conditions and ranges.
+async fn object(engine: &Engine, method: &Method, asked: &HeaderMap, info: &ObjectInfo) -> Result<Response, Problem> {
     let (etag, modified_ms, size) = (info.etag(), info.modified_ms(), info.size());
     match conditions::of_read(asked, &etag, modified_ms) {
         Verdict::Proceed => {}

@@ -117,6 +117,5 @@ pub(crate) async fn retrieve(call: Call, raw: String) -> Result<Response, Proble
     }
     let engine = call.allow_prototype(Right::Read)?;
     let name = name_of(&raw)?;
-    let info = engine.head(&call.app.prototype_bucket, &name, None).await?;
-    reply::object(engine, call.method(), &call.headers, &info).await
+    Ok(reply::current(engine, (call.method(), &call.headers), (&call.app.prototype_bucket, &name), None).await?.1)
 }

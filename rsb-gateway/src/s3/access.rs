@@ -8,7 +8,7 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result, s3_error};
 
-use super::refused;
+use super::{facts, refused};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::config::Right;
@@ -40,8 +40,30 @@ fn need(operation: &str) -> Option<Need> {
         | "ListMultipartUploads"
         | "GetObject"
         | "HeadObject"
-        | "GetObjectAttributes" => Need::Right(Right::Read),
+        | "GetObjectAttributes"
+        | "GetObjectTagging"
+        | "GetBucketTagging"
+        | "GetBucketLifecycleConfiguration"
+        | "GetObjectLockConfiguration"
+        | "GetObjectRetention"
+        | "GetBucketAcl"
+        | "GetObjectAcl"
+        | "GetBucketEncryption"
+        | "GetBucketWebsite"
+        | "GetBucketReplication"
+        | "GetPublicAccessBlock"
+        | "GetBucketOwnershipControls"
+        | "GetBucketNotificationConfiguration"
+        | "GetBucketLogging"
+        | "GetBucketAccelerateConfiguration"
+        | "GetBucketRequestPayment"
+        | "ListBucketAnalyticsConfigurations"
+        | "ListBucketInventoryConfigurations"
+        | "ListBucketMetricsConfigurations"
+        | "ListBucketIntelligentTieringConfigurations"
+        | "GetObjectLegalHold" => Need::Right(Right::Read),
         // A copy also needs the right to read its source: `copy` and `parts` see to it.
+        // Bypassing a retention and ending a legal hold want `admin`: `lock` sees to it.
         "PutObject"
         | "CopyObject"
         | "CreateMultipartUpload"
@@ -49,9 +71,22 @@ fn need(operation: &str) -> Option<Need> {
         | "UploadPartCopy"
         | "ListParts"
         | "CompleteMultipartUpload"
-        | "AbortMultipartUpload" => Need::Right(Right::Write),
+        | "AbortMultipartUpload"
+        | "PutObjectTagging"
+        | "PutObjectAcl"
+        | "DeleteObjectTagging"
+        | "PutObjectRetention"
+        | "PutObjectLegalHold" => Need::Right(Right::Write),
         "DeleteObject" | "DeleteObjects" => Need::Right(Right::Delete),
-        "CreateBucket" | "DeleteBucket" | "PutBucketVersioning" => Need::Right(Right::Admin),
+        "CreateBucket"
+        | "DeleteBucket"
+        | "PutBucketVersioning"
+        | "PutBucketTagging"
+        | "PutBucketAcl"
+        | "DeleteBucketTagging"
+        | "PutBucketLifecycleConfiguration"
+        | "DeleteBucketLifecycle"
+        | "PutObjectLockConfiguration" => Need::Right(Right::Admin),
         _ => return None,
     })
 }
@@ -94,6 +129,8 @@ impl S3Access for Access {
             check(&caller, right, bucket)?;
         }
         refused::after_signatures(cx.headers(), cx.uri())?;
+        facts::check_class(cx.headers(), &self.app.classes)?;
+        cx.extensions_mut().insert(self.app.classes.clone());
         cx.extensions_mut().insert(caller);
         Ok(())
     }
@@ -127,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_is_not_served() {
-        for operation in ["PutObjectAcl", "SelectObjectContent", "GetBucketPolicy", ""] {
+        for operation in ["PutBucketEncryption", "SelectObjectContent", "GetBucketPolicy", ""] {
             assert_eq!(need(operation), None, "{operation}");
         }
         assert_eq!(need("DeleteObjects"), Some(Need::Right(Right::Delete)));

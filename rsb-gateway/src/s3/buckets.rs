@@ -2,6 +2,7 @@
 
 use rsb_core::catalog::ListQuery;
 use rsb_core::format::manifest::{BucketSettings, Versions};
+use rsb_core::object_lock::BucketLock;
 use rsb_core::{Engine, ErrorKind};
 use s3s::dto::{
     Bucket, BucketLocationConstraint, BucketVersioningStatus, CreateBucketInput, CreateBucketOutput, DeleteBucketInput,
@@ -11,7 +12,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::{access, errors, facts};
+use super::{access, errors, facts, lock};
 use crate::config::Right;
 
 /// The region that the gateway is in, as far as S3 asks for one.
@@ -36,7 +37,11 @@ pub(super) async fn create(
     if place.location_constraint.is_some_and(|region| !["", REGION].contains(&region.as_str())) {
         return Err(s3_error!(InvalidLocationConstraint, "this gateway is in the region {REGION} only"));
     }
-    engine.create_bucket(&input.bucket, BucketSettings::default()).await.map_err(errors::of)?;
+    let mut settings = BucketSettings::default();
+    if input.object_lock_enabled_for_bucket == Some(true) {
+        BucketLock::default().set(&mut settings);
+    }
+    engine.create_bucket(&input.bucket, settings).await.map_err(errors::of)?;
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{}", input.bucket)) }))
 }
 
@@ -134,8 +139,16 @@ pub(super) async fn set_versioning(
         Some(BucketVersioningStatus::SUSPENDED) => Versions::Suspended,
         _ => return Err(s3_error!(MalformedXML, "the status of versioning is Enabled or Suspended")),
     };
-    let old = engine.bucket(&req.input.bucket).await.map_err(errors::of)?;
-    let settings = BucketSettings { versions, ..old.settings };
-    engine.set_bucket(&req.input.bucket, settings).await.map_err(errors::of)?;
+    if versions != Versions::KeepAll && lock::of_bucket(engine, &req.input.bucket).await?.is_some() {
+        return Err(s3_error!(
+            InvalidBucketState,
+            "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed."
+        ));
+    }
+    let change = |settings: &mut BucketSettings| {
+        settings.versions = versions;
+        Ok(())
+    };
+    engine.update_bucket(&req.input.bucket, change).await.map_err(errors::of)?;
     Ok(S3Response::new(PutBucketVersioningOutput::default()))
 }

@@ -1,5 +1,8 @@
 //! CopyObject.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use http::HeaderMap;
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use rsb_core::catalog::Precondition;
@@ -9,7 +12,8 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::put::{condition, refused};
 use super::versions::{self, Asked};
-use super::{access, facts, sums};
+use super::{access, facts, lock, sums};
+use crate::classes::{Classes, ShardCounts};
 use crate::config::Right;
 use crate::http::conditions::{self, Verdict};
 
@@ -32,6 +36,7 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<CopyObjectInput>) -> S
     let to = (req.input.bucket.clone(), req.input.key.clone());
     let is_itself = **bucket == *to.0 && **key == *to.1 && version_id.is_none();
     let replace = described(&req, &source, is_itself)?;
+    let counts = counts(engine, &req, &source, replace.as_ref());
     let source_name = versions::name(engine, &source).await?;
     let request = CopyRequest {
         from: (bucket.to_string(), key.to_string()),
@@ -40,6 +45,10 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<CopyObjectInput>) -> S
         to: to.clone(),
         precondition: precondition.clone(),
         replace,
+        data_shards: counts.map(|counts| counts.data_shards),
+        parity_shards: counts.map(|counts| counts.parity_shards),
+        tags: tags(&req.headers)?,
+        lock: lock::of_request(engine, &to.0, &req.headers).await?,
     };
     let info = match engine.copy_object(request).await {
         Ok(info) => info,
@@ -63,13 +72,35 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<CopyObjectInput>) -> S
     }))
 }
 
+/// The copy's own tags; `None` for those of the source.
+fn tags(headers: &HeaderMap) -> S3Result<Option<BTreeMap<String, String>>> {
+    match headers.get("x-amz-tagging-directive").map_or(&b"COPY"[..], |value| value.as_bytes()) {
+        b"REPLACE" => facts::tags_of(headers).map(Some),
+        b"COPY" if !headers.contains_key("x-amz-tagging") => Ok(None),
+        b"COPY" => Err(s3_error!(InvalidRequest, "x-amz-tagging wants x-amz-tagging-directive: REPLACE")),
+        _ => Err(s3_error!(InvalidArgument, "Unknown tagging directive.")),
+    }
+}
+
+/// How the copy is coded: as its storage class says where that is another than the source's, else as the source is.
+fn counts(
+    engine: &Engine,
+    req: &S3Request<CopyObjectInput>,
+    source: &ObjectInfo,
+    copy: Option<&Described>,
+) -> Option<ShardCounts> {
+    let class = facts::class_in(&copy?.attributes);
+    let classes = req.extensions.get::<Arc<Classes>>().filter(|_| class != facts::class(source))?;
+    Some(classes.scheme_or_default(class, engine.config()))
+}
+
 /// What the copy says of itself; `None` for what the source says. A copy of an object to itself must change something.
 fn described(req: &S3Request<CopyObjectInput>, source: &ObjectInfo, is_itself: bool) -> S3Result<Option<Described>> {
     let directive = req.input.metadata_directive.as_ref().map_or(MetadataDirective::COPY, MetadataDirective::as_str);
     match directive {
         MetadataDirective::REPLACE => facts::of_request(&req.headers, req.input.metadata.clone()).map(Some),
         MetadataDirective::COPY => {
-            let class = facts::class_of(&req.headers)?;
+            let class = facts::class_of(&req.headers);
             let keeps =
                 req.input.storage_class.is_none() || class.as_deref().unwrap_or("STANDARD") == facts::class(source);
             if is_itself && keeps {

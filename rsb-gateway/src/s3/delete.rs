@@ -10,9 +10,9 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::errors;
 use super::put::condition;
 use super::versions::{Asked, NULL};
+use super::{errors, lock};
 
 /// Keys of one request, as S3 has it.
 const MAX_KEYS: usize = 1000;
@@ -33,10 +33,11 @@ pub(super) async fn one(
     engine: &Engine,
     req: S3Request<DeleteObjectInput>,
 ) -> S3Result<S3Response<DeleteObjectOutput>> {
+    let bypass = lock::bypass(&req, req.input.bypass_governance_retention, &req.input.bucket)?;
     let input = req.input;
     let precondition = condition(input.if_match, None)?;
     let asked = Asked::parse(input.version_id.as_deref())?;
-    let done = delete(engine, &input.bucket, &input.key, asked, precondition).await?;
+    let done = delete(engine, (&input.bucket, &input.key), asked, precondition, bypass).await?;
     Ok(S3Response::new(DeleteObjectOutput {
         delete_marker: (done.was_marker || done.marker.is_some()).then_some(true),
         version_id: done.version.or(done.marker),
@@ -44,14 +45,20 @@ pub(super) async fn one(
     }))
 }
 
-async fn delete(engine: &Engine, bucket: &str, key: &str, asked: Asked, condition: Precondition) -> S3Result<Done> {
+async fn delete(
+    engine: &Engine,
+    (bucket, key): (&str, &str),
+    asked: Asked,
+    condition: Precondition,
+    bypass: bool,
+) -> S3Result<Done> {
     let version = match asked.resolve(engine, bucket, key).await? {
         None => None,
         Some(Some(id)) => Some(id),
         // A version that is not there is deleted already.
         Some(None) => return Ok(Done { version: Some(NULL.to_owned()), marker: None, was_marker: false }),
     };
-    let deleted = engine.delete(bucket, key, version, condition).await.map_err(errors::of)?;
+    let deleted = engine.delete_bypassing(bucket, key, version, condition, bypass).await.map_err(errors::of)?;
     let marker = match deleted.delete_marker {
         Some(_) if engine.bucket(bucket).await.map_err(errors::of)?.settings.versions == Versions::Suspended => {
             Some(NULL.to_owned())
@@ -70,13 +77,15 @@ pub(super) async fn many(
     engine: &Engine,
     req: S3Request<DeleteObjectsInput>,
 ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+    let bypass = lock::bypass(&req, req.input.bypass_governance_retention, &req.input.bucket)?;
     let input = req.input;
     let (bucket, quiet) = (input.bucket.as_str(), input.delete.quiet.unwrap_or(false));
     if !(1..=MAX_KEYS).contains(&input.delete.objects.len()) {
         return Err(s3_error!(MalformedXML, "a DeleteObjects request names 1 to {MAX_KEYS} objects"));
     }
     engine.bucket(bucket).await.map_err(errors::of)?;
-    let outcomes = stream::iter(input.delete.objects).map(|object| named(engine, bucket, object)).buffered(AT_ONCE);
+    let outcomes =
+        stream::iter(input.delete.objects).map(|object| named(engine, bucket, object, bypass)).buffered(AT_ONCE);
     let outcomes: Vec<Result<DeletedObject, Error>> = outcomes.collect().await;
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
     for outcome in outcomes {
@@ -90,14 +99,14 @@ pub(super) async fn many(
 }
 
 /// Deletes one object of a list; its failure is not that of the others.
-async fn named(engine: &Engine, bucket: &str, object: ObjectIdentifier) -> Result<DeletedObject, Error> {
+async fn named(engine: &Engine, bucket: &str, object: ObjectIdentifier, bypass: bool) -> Result<DeletedObject, Error> {
     let outcome = async {
         if object.last_modified_time.is_some() || object.size.is_some() {
             return Err(s3_error!(NotImplemented, "conditions on size and time are not served here"));
         }
         let tag = object.e_tag.map(|tag| Precondition::EtagIn(tag.into_strong().into_iter().collect()));
         let asked = Asked::parse(object.version_id.as_deref())?;
-        delete(engine, bucket, &object.key, asked, tag.unwrap_or_default()).await
+        delete(engine, (bucket, &object.key), asked, tag.unwrap_or_default(), bypass).await
     };
     match outcome.await {
         Ok(done) => Ok(DeletedObject {

@@ -6,7 +6,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rsb_core::catalog::refusal;
 use rsb_core::{Error, ErrorKind};
-use s3s::{S3Error, S3ErrorCode};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 /// Names the engine's own kind of the error, which tells more than S3's codes do.
 const KIND: &str = "x-rsb-error";
@@ -23,6 +23,7 @@ fn code(kind: ErrorKind, is_bucket: bool) -> S3ErrorCode {
         ErrorKind::Invalid => S3ErrorCode::InvalidArgument,
         ErrorKind::RangeNotSatisfiable => S3ErrorCode::InvalidRange,
         ErrorKind::BadBody => S3ErrorCode::IncompleteBody,
+        ErrorKind::Locked => S3ErrorCode::AccessDenied,
         // S3's clients slow down and try again at this code, which is what is wanted of them.
         ErrorKind::Unavailable | ErrorKind::ReadOnly => S3ErrorCode::SlowDown,
         // The credentials that a backend refuses are the gateway's own, so they are not the client's concern.
@@ -52,6 +53,14 @@ pub(super) fn of(error: Error) -> S3Error {
     out
 }
 
+/// What a bucket keeps as a setting, in the form it was written in.
+pub(super) fn kept<T: serde::de::DeserializeOwned>(bucket: &str, name: &str, text: &str) -> S3Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        tracing::error!(bucket, name, %error, "a setting cannot be read");
+        s3_error!(InternalError, "the setting {name:?} of bucket {bucket:?} cannot be read; set it again")
+    })
+}
+
 /// An error whose code s3s does not know: 400.
 pub(super) fn custom(code: &'static str, message: impl Into<Cow<'static, str>>) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
@@ -78,6 +87,7 @@ mod tests {
             (ErrorKind::Unavailable, "b/k", "SlowDown", 503),
             (ErrorKind::ReadOnly, "b", "SlowDown", 503),
             (ErrorKind::Unreadable, "b/k", "InternalError", 500),
+            (ErrorKind::Locked, "b/k", "AccessDenied", 403),
             (ErrorKind::Denied, "b/k", "InternalError", 500),
             (ErrorKind::Config, "b/k", "InternalError", 500),
             (ErrorKind::Internal, "b/k", "InternalError", 500),

@@ -1,13 +1,17 @@
 //! What is said of an object beside its bytes: system and user metadata, in requests and in replies.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use chrono::DateTime;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use rsb_core::{Described, ObjectInfo};
-use s3s::dto::{ETag, Metadata, Timestamp};
+use s3s::dto::{ETag, Metadata, Timestamp, TimestampFormat};
 use s3s::{S3Result, s3_error};
 
+use super::lock;
+use crate::classes::{Classes, STANDARD, ShardCounts};
 use crate::http::reply::set;
 use crate::v1::put::KEPT;
 
@@ -19,9 +23,6 @@ const MAX_SYSTEM_BYTES: usize = 8 << 10;
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 /// The attribute that a storage class is kept as.
 const STORAGE_CLASS: &str = "x-amz-storage-class";
-/// The classes that may be asked for: those whose objects can be read at once, as all here can.
-const CLASSES: [&str; 5] = ["STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING"];
-const STANDARD: &str = "STANDARD";
 
 /// What a request says of the object it writes.
 pub(super) fn of_request(headers: &HeaderMap, user: Option<Metadata>) -> S3Result<Described> {
@@ -35,7 +36,7 @@ pub(super) fn of_request(headers: &HeaderMap, user: Option<Metadata>) -> S3Resul
             out.attributes.insert(name.as_str().to_owned(), text);
         }
     }
-    if let Some(class) = class_of(headers)? {
+    if let Some(class) = class_of(headers) {
         out.attributes.insert(STORAGE_CLASS.to_owned(), class);
     }
     if out.attributes.values().map(String::len).sum::<usize>() > MAX_SYSTEM_BYTES {
@@ -49,14 +50,30 @@ pub(super) fn of_request(headers: &HeaderMap, user: Option<Metadata>) -> S3Resul
     Ok(out)
 }
 
-/// The storage class asked for, where it is another than the standard.
-pub(super) fn class_of(headers: &HeaderMap) -> S3Result<Option<String>> {
-    let Some(class) = headers.get(STORAGE_CLASS) else { return Ok(None) };
-    match CLASSES.iter().find(|known| known.as_bytes() == class.as_bytes()) {
-        Some(&STANDARD) => Ok(None),
-        Some(known) => Ok(Some((*known).to_owned())),
-        None => Err(s3_error!(InvalidStorageClass, "The storage class you specified is not valid")),
+/// The tags that a request gives the object it writes.
+pub(super) fn tags_of(headers: &HeaderMap) -> S3Result<BTreeMap<String, String>> {
+    super::tags::of_header(headers)
+}
+
+/// Refuses a storage class that is not served. It is looked at once, for all operations.
+pub(super) fn check_class(headers: &HeaderMap, classes: &Classes) -> S3Result<()> {
+    match headers.get(STORAGE_CLASS) {
+        Some(class) if !class.to_str().is_ok_and(|class| classes.has(class)) => {
+            Err(s3_error!(InvalidStorageClass, "The storage class you specified is not valid"))
+        }
+        _ => Ok(()),
     }
+}
+
+/// The storage class asked for, where it is another than the standard.
+pub(super) fn class_of(headers: &HeaderMap) -> Option<String> {
+    let class = headers.get(STORAGE_CLASS)?.to_str().ok()?;
+    (class != STANDARD).then(|| class.to_owned())
+}
+
+/// How the gateway codes objects with these attributes: by their storage class; `None` where that does not say.
+pub(super) fn shard_counts(extensions: &Extensions, attributes: &BTreeMap<String, String>) -> Option<ShardCounts> {
+    extensions.get::<Arc<Classes>>()?.scheme(class_in(attributes))
 }
 
 /// Gives kept attributes another storage class.
@@ -72,7 +89,7 @@ pub(super) fn class(info: &ObjectInfo) -> &str {
     class_in(&info.manifest.attributes)
 }
 
-/// The storage class among kept attributes.
+/// The storage class of an object with these attributes.
 pub(super) fn class_in(attributes: &BTreeMap<String, String>) -> &str {
     attributes.get(STORAGE_CLASS).map_or(STANDARD, String::as_str)
 }
@@ -96,6 +113,10 @@ pub(super) fn headers(info: &ObjectInfo, overrides: [(HeaderName, Option<&str>);
     if class(info) != STANDARD {
         set(&mut out, HeaderName::from_static(STORAGE_CLASS), class(info));
     }
+    if !info.manifest.tags.is_empty() {
+        set(&mut out, HeaderName::from_static("x-amz-tagging-count"), info.manifest.tags.len().to_string());
+    }
+    lock::say(info, &mut out);
     for (name, value) in overrides {
         let Some(value) = value else { continue };
         let value = HeaderValue::from_str(value)
@@ -128,6 +149,14 @@ pub(super) fn time(ms: u64) -> Timestamp {
     (std::time::UNIX_EPOCH + std::time::Duration::from_millis(ms)).into()
 }
 
+/// A time of s3s's in milliseconds since the Unix epoch; 0 before it.
+pub(super) fn ms(time: &Timestamp) -> u64 {
+    let mut text = Vec::new();
+    let written = time.format(TimestampFormat::DateTime, &mut text).ok().and(String::from_utf8(text).ok());
+    let parsed = written.and_then(|text| DateTime::parse_from_rfc3339(&text).ok());
+    parsed.and_then(|time| u64::try_from(time.timestamp_millis()).ok()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,13 +169,22 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_checked_and_the_standard_one_is_not_kept() {
-        let asked = |class: &str| {
-            let headers = HeaderMap::from_iter([(HeaderName::from_static(STORAGE_CLASS), class.parse().unwrap())]);
-            class_of(&headers).map_err(|error| error.code().as_str().to_owned())
-        };
-        assert_eq!(asked("STANDARD"), Ok(None));
-        assert_eq!(asked("STANDARD_IA"), Ok(Some("STANDARD_IA".into())));
-        assert_eq!(asked("GLACIER"), Err("InvalidStorageClass".into()));
+    fn times_go_both_ways() {
+        for ms_of in [0, 1_606_217_663_042, 253_402_300_799_999] {
+            assert_eq!(ms(&time(ms_of)), ms_of);
+        }
+        assert_eq!(ms(&Timestamp::parse(TimestampFormat::DateTime, "1969-01-01T00:00:00Z").unwrap()), 0);
+    }
+
+    #[test]
+    fn the_standard_class_is_not_kept_and_an_unknown_one_refused() {
+        let asked =
+            |class: &str| HeaderMap::from_iter([(HeaderName::from_static(STORAGE_CLASS), class.parse().unwrap())]);
+        assert_eq!(class_of(&asked("STANDARD")), None);
+        assert_eq!(class_of(&asked("STANDARD_IA")), Some("STANDARD_IA".into()));
+        let classes = Classes::default();
+        assert!(check_class(&HeaderMap::new(), &classes).is_ok() && check_class(&asked("STANDARD"), &classes).is_ok());
+        let refused = check_class(&asked("GLACIER"), &classes).unwrap_err();
+        assert_eq!(refused.code().as_str(), "InvalidStorageClass");
     }
 }

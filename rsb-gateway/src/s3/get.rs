@@ -8,7 +8,7 @@ use http::header::{
 };
 use http::{HeaderMap, StatusCode};
 use rsb_core::format::parts::{ChecksumAlgorithm, MAX_PARTS};
-use rsb_core::{BodyStream, Engine, ObjectInfo};
+use rsb_core::{BodyStream, Engine, ErrorKind, ObjectInfo};
 use s3s::dto::{
     Checksum, ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob,
     Timestamp, TimestampFormat,
@@ -25,7 +25,16 @@ use crate::http::dates::http_date;
 use crate::http::reply::{self, set};
 
 pub(super) async fn get(engine: &Engine, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-    let input = req.input;
+    loop {
+        if let Some(response) = newest(engine, &req).await? {
+            return Ok(response);
+        }
+    }
+}
+
+/// The response; `None` when the newest version was replaced after it was looked up, and there is a newer one or none.
+async fn newest(engine: &Engine, req: &S3Request<GetObjectInput>) -> S3Result<Option<S3Response<GetObjectOutput>>> {
+    let input = req.input.clone();
     let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), &req.headers).await?;
     let part = match input.part_number {
         Some(number) => numbered(&info, number, input.range.is_some())?,
@@ -46,7 +55,11 @@ pub(super) async fn get(engine: &Engine, req: S3Request<GetObjectInput>) -> S3Re
         ],
     )?;
     let len = wanted.end - wanted.start;
-    let body = reply::read(engine, &info, wanted).await.map_err(errors::of)?;
+    let replaceable = input.version_id.as_deref().is_none_or(|id| id == versions::NULL);
+    let body = match reply::read(engine, &info, wanted).await {
+        Err(error) if replaceable && error.kind() == ErrorKind::NotFound => return Ok(None),
+        body => body.map_err(errors::of)?,
+    };
     let output = GetObjectOutput {
         body: Some(blob(body, len)),
         accept_ranges: Some("bytes".into()),
@@ -65,7 +78,7 @@ pub(super) async fn get(engine: &Engine, req: S3Request<GetObjectInput>) -> S3Re
         checksum_type: sums.checksum_type,
         ..GetObjectOutput::default()
     };
-    Ok(response(output, part.is_some(), headers))
+    Ok(Some(response(output, part.is_some(), headers)))
 }
 
 pub(super) async fn head(engine: &Engine, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {

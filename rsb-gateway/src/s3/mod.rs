@@ -7,6 +7,7 @@
 //! from the outside.
 
 mod access;
+mod acl;
 mod attributes;
 mod body;
 mod buckets;
@@ -18,12 +19,16 @@ mod door;
 mod errors;
 mod facts;
 mod get;
+mod lifecycle;
 mod listing;
+mod lock;
 mod operations;
 mod parts;
 mod put;
 mod refused;
 mod sums;
+mod tags;
+mod unset;
 mod uploads;
 mod version_listing;
 mod versions;

@@ -10,7 +10,7 @@ use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
 use super::body::{Fate, for_engine};
 use super::checksums::{Announced, Verified};
 use super::sums::{self, set_sum};
-use super::{errors, facts, versions};
+use super::{errors, facts, lock, versions};
 
 pub(super) async fn serve(engine: &Engine, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let S3Request { input, headers, extensions, trailing_headers, .. } = req;
@@ -30,14 +30,19 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<PutObjectInput>) -> S3
             (announced.hold(body, fate.clone()), verified)
         }
     };
+    let counts = facts::shard_counts(&extensions, &described.attributes);
     let request = PutRequest {
         bucket: input.bucket.clone(),
         key: input.key.clone(),
         len: Some(len as u64),
         precondition: precondition.clone(),
+        data_shards: counts.map(|counts| counts.data_shards),
+        parity_shards: counts.map(|counts| counts.parity_shards),
         attributes: described.attributes,
         metadata: described.metadata,
         checksum,
+        tags: facts::tags_of(&headers)?,
+        lock: lock::of_request(engine, &input.bucket, &headers).await?,
         ..PutRequest::default()
     };
     let info = match engine.put(request, for_engine(body, &fate)).await {

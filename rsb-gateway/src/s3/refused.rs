@@ -1,5 +1,5 @@
 //! What a request must not be or ask for. A header that would silently be without effect is answered NotImplemented:
-//! whoever asks for encryption or a lock must not believe to have got it.
+//! whoever asks for encryption must not believe to have got it.
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, Method, Request, Uri};
@@ -8,12 +8,9 @@ use s3s::{S3Result, s3_error};
 use super::errors;
 
 /// Beginnings of headers that ask for what is not there yet.
-const NOT_SERVED: [&str; 11] = [
+const NOT_SERVED: [&str; 8] = [
     "x-amz-server-side-encryption",
     "x-amz-copy-source-server-side-encryption",
-    "x-amz-object-lock-",
-    "x-amz-bypass-governance-retention",
-    "x-amz-tagging",
     "x-amz-website-redirect-location",
     "x-amz-write-offset-bytes",
     "x-amz-grant-",
@@ -22,9 +19,8 @@ const NOT_SERVED: [&str; 11] = [
     "x-amz-rename-source",
 ];
 /// Headers that are served when they have one of these values, which say what is so anyway.
-const ONLY: [(&str, &[&str]); 3] = [
+const ONLY: [(&str, &[&str]); 2] = [
     ("x-amz-acl", &["private", "bucket-owner-full-control", "bucket-owner-read"]),
-    ("x-amz-bucket-object-lock-enabled", &["false", "False"]),
     ("x-amz-object-ownership", &["BucketOwnerEnforced"]),
 ];
 /// Parameters of a presigned URL, in lower case, that may begin with `x-amz-`. Others are headers that a client has moved
@@ -161,8 +157,6 @@ mod tests {
             ("/", "x-amz-acl", "private", "fine"),
             ("/", "x-amz-acl", "public-read", "NotImplemented"),
             ("/", "x-amz-server-side-encryption", "AES256", "NotImplemented"),
-            ("/", "x-amz-object-lock-mode", "GOVERNANCE", "NotImplemented"),
-            ("/", "x-amz-tagging", "a=b", "NotImplemented"),
             ("/", "x-amz-security-token", "t", "InvalidToken"),
             ("/", "x-amz-expected-bucket-owner", "123456789012", "AccessDenied"),
             ("/", "x-amz-source-expected-bucket-owner", "123456789012", "AccessDenied"),

@@ -8,7 +8,7 @@ use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::listing::{Names, max_keys};
-use super::{buckets, errors, facts, sums};
+use super::{buckets, errors, facts, lock, sums};
 
 /// The upload that a request names.
 pub(super) fn id(text: &str) -> S3Result<UploadId> {
@@ -25,6 +25,8 @@ pub(super) async fn create(
     req: S3Request<CreateMultipartUploadInput>,
 ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let described = facts::of_request(&req.headers, req.input.metadata)?;
+    let counts = facts::shard_counts(&req.extensions, &described.attributes);
+    let lock = lock::of_request(engine, &req.input.bucket, &req.headers).await?;
     let checksum = wish(req.input.checksum_algorithm.as_ref(), req.input.checksum_type.as_ref())?;
     let new = NewUpload {
         bucket: req.input.bucket,
@@ -32,7 +34,10 @@ pub(super) async fn create(
         attributes: described.attributes,
         metadata: described.metadata,
         checksum,
-        ..NewUpload::default()
+        data_shards: counts.map(|counts| counts.data_shards),
+        parity_shards: counts.map(|counts| counts.parity_shards),
+        tags: facts::tags_of(&req.headers)?,
+        lock,
     };
     let upload = engine.create_upload(new).await.map_err(errors::of)?;
     Ok(S3Response::new(CreateMultipartUploadOutput {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use http::{Method, StatusCode};
 use rsb_core::format::manifest::{BucketRecord, BucketSettings, Versions};
-use rsb_core::{Engine, ErrorKind};
+use rsb_core::names::S3_SETTING;
+use rsb_core::{Engine, Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use warp::reply::Response;
 
@@ -40,8 +41,21 @@ struct NewSettings {
 }
 
 impl NewSettings {
-    fn over(self, old: BucketSettings) -> BucketSettings {
-        BucketSettings { versions: self.versions.unwrap_or(old.versions), extra: self.extra.unwrap_or(old.extra) }
+    /// Puts them in the place of others. What S3 has set stays, and cannot be set here.
+    fn apply(self, settings: &mut BucketSettings) -> Result<(), Error> {
+        settings.versions = self.versions.unwrap_or(settings.versions);
+        let Some(mut extra) = self.extra else { return Ok(()) };
+        for (name, value) in settings.extra.iter().filter(|(name, _)| name.starts_with(S3_SETTING)) {
+            extra.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        let foreign = |(name, value): &(&String, &String)| {
+            name.starts_with(S3_SETTING) && settings.extra.get(*name) != Some(*value)
+        };
+        if let Some((name, _)) = extra.iter().find(foreign) {
+            return Err(Error::invalid(format!("the setting {name:?} is S3's; change it by S3's own requests")));
+        }
+        settings.extra = extra;
+        Ok(())
     }
 }
 
@@ -88,13 +102,10 @@ async fn put(call: &mut Call, name: &str) -> Result<Response, Problem> {
         Some(_) if create_only => {
             return Err(Problem::precondition(format!("bucket {name:?} exists already")).object(name));
         }
-        Some(old) => {
-            let wanted = settings.over(old.settings.clone());
-            let same = wanted == old.settings;
-            (StatusCode::OK, if same { old } else { engine.set_bucket(name, wanted).await? })
-        }
+        Some(_) => (StatusCode::OK, engine.update_bucket(name, |now| settings.apply(now)).await?),
         None => {
-            let wanted = settings.over(BucketSettings::default());
+            let mut wanted = BucketSettings::default();
+            settings.apply(&mut wanted)?;
             (StatusCode::CREATED, engine.create_bucket(name, wanted).await?)
         }
     };

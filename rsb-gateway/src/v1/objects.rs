@@ -100,8 +100,7 @@ fn version_of(query: &Query) -> Result<Option<VersionId>, Problem> {
 
 async fn get(call: &Call, engine: &Engine, bucket: &str, key: &str) -> Result<Response, Problem> {
     let version = version_of(&call.query(&["version"])?)?;
-    let info = engine.head(bucket, key, version).await?;
-    let mut response = reply::object(engine, call.method(), &call.headers, &info).await?;
+    let (info, mut response) = reply::current(engine, (call.method(), &call.headers), (bucket, key), version).await?;
     if response.status() != StatusCode::NOT_MODIFIED {
         add_facts(&mut response, &info);
     }

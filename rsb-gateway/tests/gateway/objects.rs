@@ -333,6 +333,22 @@ async fn buckets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_settings_of_s3_are_shown_and_not_changed() {
+    let server = start().await;
+    server.bucket("docs").await;
+    server.engine.update_bucket_extra("docs", "s3-cors", Some("x".into())).await.unwrap();
+    let change = async |path: &str, body: &'static str| server.request("PUT", path).body(body).send().await.unwrap();
+    assert_eq!(change("/v1/b/docs", r#"{"extra":{"mine":"1"}}"#).await.status(), 200);
+    let extra = json!({"mine": "1", "s3-cors": "x"});
+    assert_eq!(server.json("/v1/b/docs").await["extra"], extra);
+    for body in [r#"{"extra":{"s3-cors":"y"}}"#, r#"{"extra":{"s3-policy":"y"}}"#] {
+        assert_eq!(change("/v1/b/docs", body).await.status(), 400);
+        assert_eq!(change("/v1/b/more", body).await.status(), 400);
+    }
+    assert_eq!(server.json("/v1/b/docs").await["extra"], extra);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn listings() {
     let server = start().await;
     server.bucket("docs").await;
