@@ -291,7 +291,7 @@ def test_lifecycle_rules_are_followed(tmp_path, clock_shift):
         assert door.gateway.stop() == 0
     door.gateway.process = None
     # Three days later. The client's clock must be near the gateway's, so the native API looks.
-    door.gateway.env = clock_shift(3 * DAY)
+    door.gateway.env = {**clock_shift(3 * DAY), "RSB_LOG": "info"}
     with door.gateway:
         names = lambda bucket, query="": [o["key"] for o in door.gateway.request("GET", f"/v1/b/{bucket}/o{query}").json()["objects"]]
         wait_until(lambda: names("plain") == ["other"] and names("kept", "?versions=true") == ["k", "logs/a", "logs/a", "other"])

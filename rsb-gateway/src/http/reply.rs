@@ -102,19 +102,15 @@ async fn several_parts(engine: &Engine, info: &ObjectInfo, parts: Vec<Range<u64>
     let tail = format!("\r\n--{boundary}--\r\n");
     len += tail.len() as u64;
 
-    let mut pieces = pieces.into_iter();
-    // The first is opened now, so that an object that cannot be read is an error and not a reply that breaks off.
-    let first = match pieces.next() {
-        Some((head, part)) => stream::iter([Ok(Bytes::from(head))]).chain(read(engine, info, part).await?).boxed(),
-        None => stream::empty().boxed(),
-    };
-    let (engine, object) = (engine.clone(), info.clone());
-    let rest = stream::iter(pieces).flat_map(move |(head, part)| {
-        let (engine, object) = (engine.clone(), object.clone());
-        let opened = async move { engine.read(&object, part).await.map(|got| got.stream) };
-        stream::iter([Ok(Bytes::from(head))]).chain(stream::once(opened).try_flatten())
-    });
-    let body = first.chain(rest).chain(stream::iter([Ok(Bytes::from(tail))])).boxed();
+    // All are opened now, so that the object stays until the reply ends, though it be replaced meanwhile. Of the first the first
+    // bytes are waited for, so that an object that cannot be read is an error and not a reply that breaks off.
+    let mut streams: Vec<BodyStream> = Vec::with_capacity(pieces.len());
+    for (head, part) in pieces {
+        let bytes =
+            if streams.is_empty() { read(engine, info, part).await? } else { engine.read(info, part).await?.stream };
+        streams.push(stream::iter([Ok(Bytes::from(head))]).chain(bytes).boxed());
+    }
+    let body = stream::iter(streams).flatten().chain(stream::iter([Ok(Bytes::from(tail))])).boxed();
     let mut reply = with_body(bodiless(StatusCode::PARTIAL_CONTENT, info), body);
     set(reply.headers_mut(), CONTENT_TYPE, format!("multipart/byteranges; boundary={boundary}"));
     set(reply.headers_mut(), CONTENT_LENGTH, len.to_string());

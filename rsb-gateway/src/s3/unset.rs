@@ -18,13 +18,18 @@ macro_rules! answers {
 }
 
 answers! {
-    encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput =
-        Err(s3_error!(ServerSideEncryptionConfigurationNotFoundError, "The server side encryption configuration was not found"));
+    encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = Err(not_found(
+        S3ErrorCode::ServerSideEncryptionConfigurationNotFoundError,
+        "The server side encryption configuration was not found",
+    ));
     website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput =
         Err(s3_error!(NoSuchWebsiteConfiguration, "The specified bucket does not have a website configuration"));
     replication(GetBucketReplicationInput) -> GetBucketReplicationOutput =
         Err(s3_error!(ReplicationConfigurationNotFoundError, "The replication configuration was not found"));
-    public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = Err(no_public_access_block());
+    public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = Err(not_found(
+        S3ErrorCode::Custom("NoSuchPublicAccessBlockConfiguration".into()),
+        "The public access block configuration was not found",
+    ));
     ownership(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = Ok(owner_enforced());
     notification(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput =
         Ok(GetBucketNotificationConfigurationOutput::default());
@@ -43,9 +48,9 @@ answers! {
         Ok(ListBucketIntelligentTieringConfigurationsOutput { is_truncated: Some(false), ..Default::default() });
 }
 
-fn no_public_access_block() -> S3Error {
-    let code = S3ErrorCode::Custom("NoSuchPublicAccessBlockConfiguration".into());
-    let mut error = S3Error::with_message(code, "The public access block configuration was not found");
+/// 404, which s3s does not have for every such code.
+fn not_found(code: S3ErrorCode, message: &'static str) -> S3Error {
+    let mut error = S3Error::with_message(code, message);
     error.set_status_code(http::StatusCode::NOT_FOUND);
     error
 }

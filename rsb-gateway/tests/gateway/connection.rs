@@ -239,3 +239,20 @@ async fn on_shutdown_what_does_not_finish_is_cut() {
     assert!(started.elapsed() < Duration::from_secs(10));
     assert!(server.engine.head("docs", "never", None).await.is_err());
 }
+
+/// What began to be sent is sent to its end, although another object has taken its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_replaced_while_its_ranges_are_sent() {
+    let server = start().await;
+    server.bucket("docs").await;
+    let body = content(20 << 20);
+    server.put("/v1/b/docs/o/x", body.clone()).await;
+    // The first range is more than connections take in ahead of their readers.
+    let ranged = server.request("GET", "/v1/b/docs/o/x").header("range", "bytes=0-19000000,20000000-20000999");
+    let reply = ranged.send().await.unwrap();
+    assert_eq!(reply.status(), 206);
+    server.put("/v1/b/docs/o/x", content(10)).await;
+    let got = reply.bytes().await.unwrap();
+    let last = &body[20_000_000..20_001_000];
+    assert!(got.windows(last.len()).rev().any(|window| window == last));
+}
