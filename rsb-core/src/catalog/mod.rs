@@ -170,6 +170,15 @@ pub struct Reserve {
     pub now_ms: u64,
 }
 
+impl Reserve {
+    /// Whether others must keep away until it is committed or released: it has a condition, on the key, or on there being
+    /// the bucket or not.
+    pub fn is_conditional(&self) -> bool {
+        let makes_or_ends_bucket = self.key.is_empty() && self.bucket_rule != BucketRule::Exists;
+        makes_or_ends_bucket || !self.precondition.is_none()
+    }
+}
+
 /// A granted wish.
 #[derive(Clone, Debug)]
 pub struct Reserved {
@@ -190,7 +199,7 @@ pub struct Intent {
     pub bucket: String,
     /// The key.
     pub key: String,
-    /// It had a condition.
+    /// It had a condition, see [`Reserve::is_conditional`].
     pub conditional: bool,
     /// When it was made: milliseconds since the Unix epoch.
     pub created_ms: u64,
@@ -361,8 +370,8 @@ pub fn tombstone_kills(tombstone: &Tombstone, version: VersionId, null_version: 
 pub trait Catalog: Send + Sync + std::fmt::Debug + 'static {
     /// Checks preconditions, gives version ids, leaves intents: one result for each wish, in one transaction, in order.
     /// Errors of a wish: `NotFound` (no such bucket), `AlreadyExists` (bucket rule Absent), `Conflict` (bucket rule Empty
-    /// not met; the bucket is being deleted or made; or a conditional wish while any intent for the key is open, or any
-    /// wish while a bucket-level intent is open for its bucket), `PreconditionFailed`.
+    /// not met; any wish while the bucket is being made or deleted; a conditional wish while any intent for the key is open;
+    /// a wish about the bucket while another one is open), `PreconditionFailed`.
     async fn reserve(&self, wishes: Vec<Reserve>) -> Result<Vec<Result<Reserved>>>;
 
     /// Closes intents without committing them.

@@ -34,7 +34,7 @@ async fn one(conn: &mut SqliteConnection, wish: Reserve) -> Inside<Reserved> {
     .bind(wish.batch.0.as_bytes().as_slice())
     .bind(wish.bucket.as_bytes())
     .bind(wish.key.as_bytes())
-    .bind(!wish.precondition.is_none())
+    .bind(wish.is_conditional())
     .bind(wish.now_ms.cast_signed())
     .execute(conn)
     .await?;
@@ -54,7 +54,15 @@ async fn open_intent(conn: &mut SqliteConnection, bucket: &str, key: Option<&str
 
 async fn check_bucket(conn: &mut SqliteConnection, wish: &Reserve, bucket: Option<&BucketRecord>) -> Inside<()> {
     let name = wish.bucket.as_str();
-    if open_intent(conn, name, Some("")).await? {
+    // New settings of the bucket keep nobody from writing in it.
+    let in_way: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM intents WHERE bucket = $1 AND key = x'' AND (conditional OR $2))",
+    )
+    .bind(name.as_bytes())
+    .bind(wish.key.is_empty())
+    .fetch_one(&mut *conn)
+    .await?;
+    if in_way {
         return Err(refusal::bucket_changing(name).into());
     }
     match (wish.bucket_rule, bucket) {

@@ -13,10 +13,10 @@ impl State {
         self.greatest = self.greatest.max(Some(version));
         let intent = Intent {
             version,
+            conditional: wish.is_conditional(),
             batch: wish.batch,
             bucket: wish.bucket,
             key: wish.key,
-            conditional: !wish.precondition.is_none(),
             created_ms: wish.now_ms,
         };
         self.intents.insert(version, intent);
@@ -26,7 +26,9 @@ impl State {
     fn check_bucket(&self, wish: &Reserve, exists: bool) -> Result<()> {
         let name = &wish.bucket;
         let mut open = self.intents.values().filter(|intent| intent.bucket == *name);
-        if open.clone().any(|intent| intent.key.is_empty()) {
+        // New settings of the bucket keep nobody from writing in it.
+        let in_way = |intent: &Intent| intent.key.is_empty() && (intent.conditional || wish.key.is_empty());
+        if open.clone().any(in_way) {
             return Err(refusal::bucket_changing(name));
         }
         match wish.bucket_rule {

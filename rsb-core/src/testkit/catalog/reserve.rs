@@ -10,7 +10,7 @@ use crate::format::manifest::Record;
 pub(super) async fn run(make: &impl AsyncFn() -> Arc<dyn Catalog>) {
     buckets_are_made_once(&*make().await).await;
     only_empty_buckets_are_deleted(&*make().await).await;
-    a_bucket_being_changed_takes_no_wishes(&*make().await).await;
+    new_settings_are_one_at_a_time_and_stop_no_writes(&*make().await).await;
     preconditions_are_checked(&*make().await).await;
     conditions_conflict_with_open_intents(&*make().await).await;
     wishes_of_one_call_see_each_other(&*make().await).await;
@@ -59,7 +59,7 @@ async fn only_empty_buckets_are_deleted(catalog: &dyn Catalog) {
     granted(catalog, wish("k", 8)).await;
 }
 
-async fn a_bucket_being_changed_takes_no_wishes(catalog: &dyn Catalog) {
+async fn new_settings_are_one_at_a_time_and_stop_no_writes(catalog: &dyn Catalog) {
     make_bucket(catalog).await;
     granted(catalog, wish("k", 2)).await;
     // New settings do not ask for emptiness.
@@ -68,7 +68,8 @@ async fn a_bucket_being_changed_takes_no_wishes(catalog: &dyn Catalog) {
         refused(catalog, bucket_wish(rule, 4), Conflict, "a wish about a bucket being changed").await;
     }
     let any = Reserve { bucket_rule: BucketRule::Any, ..wish("k", 4) };
-    refused(catalog, any, Conflict, "any wish in a bucket being changed").await;
+    let writes = [granted(catalog, any).await, granted(catalog, if_absent("l", 4)).await];
+    catalog.release(&writes).await.unwrap();
     assert_eq!(id, version(3));
     write(catalog, 2, vec![bucket_record(BUCKET, 3, false)]).await;
     granted(catalog, wish("k", 5)).await;
