@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -61,6 +61,10 @@ impl Door {
             *response.body_mut() = Body::empty();
             response.headers_mut().remove(CONTENT_TYPE);
             response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        if response.status() == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
+            // s3s says so for GET only.
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert("x-amz-request-id", id);
