@@ -143,6 +143,9 @@ pub enum Verb {
     },
     /// List what is known to be missing or damaged and not yet rebuilt.
     Ledger,
+    /// The key pairs that a gateway lets in. A gateway that runs sees what is added and removed at once.
+    #[command(subcommand)]
+    Key(KeyVerb),
     /// The config.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -261,6 +264,54 @@ pub struct Init {
 pub enum BackendVerb {
     /// List the backends and how they are.
     Ls,
+}
+
+/// `key`
+#[derive(Debug, Subcommand)]
+pub enum KeyVerb {
+    /// Make a key pair. Its secret is told this once.
+    Add {
+        /// Its id; a random one when absent.
+        id: Option<String>,
+        /// What it may do; several with commas.
+        #[arg(long = "rights", value_enum, value_delimiter = ',', default_value = "read", value_name = "RIGHTS")]
+        rights: Vec<RightArg>,
+        /// In which buckets: a name, or a pattern with *; may be given again.
+        #[arg(long = "bucket", default_value = "*", value_name = "PATTERN")]
+        buckets: Vec<String>,
+    },
+    /// List the key pairs of the config and those that were added, without secrets.
+    Ls,
+    /// Remove a key pair that was added.
+    Rm {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum RightArg {
+    /// Get and list.
+    Read,
+    /// Put and copy.
+    Write,
+    /// Delete objects.
+    Delete,
+    /// Buckets and upkeep.
+    Admin,
+}
+
+impl RightArg {
+    /// The right.
+    pub fn right(self) -> rsb_gateway::Right {
+        match self {
+            Self::Read => rsb_gateway::Right::Read,
+            Self::Write => rsb_gateway::Right::Write,
+            Self::Delete => rsb_gateway::Right::Delete,
+            Self::Admin => rsb_gateway::Right::Admin,
+        }
+    }
 }
 
 /// `catalog`

@@ -2,7 +2,7 @@
 //! one verb on it.
 //!
 //! Order to read: [`cli`] (what a person types), [`verbs`] (a verb is a file), [`door`] (what the verbs work on: backends,
-//! or by [`remote`] a gateway), [`mod@config`] and [`assemble`] (from a file to an engine), [`out`] and [`failure`] (how it ends).
+//! or by [`remote`] a gateway), [`mod@config`] and [`assemble`] (from a file to an engine), [`key_store`], [`out`] and [`failure`] (how it ends).
 
 mod assemble;
 mod cli;
@@ -10,6 +10,7 @@ mod config;
 mod door;
 mod failure;
 mod human;
+mod key_store;
 mod name;
 mod out;
 mod progress;

@@ -23,6 +23,9 @@ pub(crate) struct App {
     pub(crate) metrics_render: Option<MetricsRender>,
     pub(crate) prototype: PrototypeMode,
     pub(crate) prototype_bucket: String,
+    /// See [`GatewayConfig::s3_domains`] and [`GatewayConfig::region`].
+    pub(crate) s3_domains: Vec<String>,
+    pub(crate) region: Option<String>,
     pub(crate) classes: Arc<Classes>,
     pub(crate) lifecycle_every: Duration,
     /// The gateway is shutting down: replies without an end come to theirs.
@@ -42,6 +45,8 @@ impl App {
             metrics_render: config.metrics_render,
             prototype: config.prototype,
             prototype_bucket: config.prototype_bucket,
+            s3_domains: config.s3_domains,
+            region: config.region,
             classes,
             lifecycle_every: config.lifecycle_every,
             stopping: CancellationToken::new(),

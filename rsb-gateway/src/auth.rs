@@ -1,7 +1,7 @@
 //! Who asks, and what they may do. Credentials are HTTP Basic with a key's id and secret.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,12 +10,13 @@ use http::{HeaderMap, Uri};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::config::{Auth, GatewayConfig, PrototypeMode, Right, Secret};
+use crate::config::{AccessKey, Auth, GatewayConfig, KeySource, PrototypeMode, Right, Secret};
 use crate::problem::Problem;
 
 /// Knows the keys, and whether one is needed.
 pub(crate) struct Guard {
-    keys: Vec<Key>,
+    keys: Arc<Vec<Key>>,
+    further: Option<Further>,
     /// The native API is served without credentials.
     open: Open,
     /// The prototype's protocol is served without credentials.
@@ -29,6 +30,43 @@ enum Open {
     /// Because only this machine can ask. A web page in this machine's browser could too, so its requests are told apart.
     ToThisMachine,
     ToAll,
+}
+
+/// Keys that may change, as they were last seen.
+struct Further {
+    source: Arc<dyn KeySource>,
+    seen: Mutex<Seen>,
+}
+
+/// Keys as their source gives them, and as they are compared with.
+type Seen = (Arc<Vec<AccessKey>>, Arc<Vec<Key>>);
+
+impl Further {
+    fn new(source: Arc<dyn KeySource>) -> Self {
+        let current = source.current();
+        let keys = digested(&current);
+        Self { source, seen: Mutex::new((current, keys)) }
+    }
+
+    fn keys(&self) -> Arc<Vec<Key>> {
+        let current = self.source.current();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&seen.0, &current) {
+            let keys = digested(&current);
+            *seen = (current, keys);
+        }
+        seen.1.clone()
+    }
+}
+
+fn digested(keys: &[AccessKey]) -> Arc<Vec<Key>> {
+    let key = |key: &AccessKey| Key {
+        id: digest(&key.id),
+        secret: digest(key.secret.expose()),
+        plain: key.secret.clone(),
+        grant: Arc::new(Grant { id: key.id.clone(), rights: key.rights.clone(), buckets: key.buckets.clone() }),
+    };
+    Arc::new(keys.iter().map(key).collect())
 }
 
 struct Key {
@@ -58,12 +96,6 @@ pub(crate) enum Caller {
 
 impl Guard {
     pub(crate) fn new(config: &GatewayConfig) -> Self {
-        let keys = config.keys.iter().map(|key| Key {
-            id: digest(&key.id),
-            secret: digest(key.secret.expose()),
-            plain: key.secret.clone(),
-            grant: Arc::new(Grant { id: key.id.clone(), rights: key.rights.clone(), buckets: key.buckets.clone() }),
-        });
         let open = match config.auth {
             Auth::Off => Open::ToAll,
             Auth::Auto if config.is_loopback() => Open::ToThisMachine,
@@ -75,7 +107,8 @@ impl Guard {
             (_, PrototypeMode::Open) => Open::ToAll,
             _ => Open::No,
         };
-        Self { keys: keys.collect(), open, prototype_open }
+        let further = config.key_source.clone().map(Further::new);
+        Self { keys: digested(&config.keys), further, open, prototype_open }
     }
 
     /// Who asks on the native API.
@@ -89,9 +122,15 @@ impl Guard {
     }
 
     /// What a key opens, and its secret, for who proves by a signature that it knows it. Ids are no secrets.
-    pub(crate) fn key(&self, id: &str) -> Option<(Caller, &Secret)> {
-        let key = self.keys.iter().find(|key| key.grant.id == id)?;
-        Some((Caller::Key(key.grant.clone()), &key.plain))
+    pub(crate) fn key(&self, id: &str) -> Option<(Caller, Secret)> {
+        let [fixed, further] = self.all_keys();
+        let key = fixed.iter().chain(&*further).find(|key| key.grant.id == id)?;
+        Some((Caller::Key(key.grant.clone()), key.plain.clone()))
+    }
+
+    /// The configured keys, and those that may change as they are now.
+    fn all_keys(&self) -> [Arc<Vec<Key>>; 2] {
+        [self.keys.clone(), self.further.as_ref().map(Further::keys).unwrap_or_default()]
     }
 
     fn identify(&self, headers: &HeaderMap, open: Open) -> Result<Caller, Problem> {
@@ -116,7 +155,8 @@ impl Guard {
         let (id, secret) = (digest(&id), digest(&secret));
         let mut found = None;
         // Every key is compared, in constant time, so that the time taken tells nothing about any.
-        for key in &self.keys {
+        let [fixed, further] = self.all_keys();
+        for key in fixed.iter().chain(&*further) {
             let matches: Choice = key.id.ct_eq(&id) & key.secret.ct_eq(&secret);
             if bool::from(matches) {
                 found = Some(key.grant.clone());

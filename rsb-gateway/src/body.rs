@@ -1,6 +1,7 @@
 //! A request's body: asked for only when read, watched for a sender that stops, and taken to its end when it is refused,
 //! so that the sender gets to read why.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -128,10 +129,17 @@ impl Stream for Upload {
                 }
                 self.stop();
                 let message = format!("the sender sent nothing of the body for {} s", self.idle.as_secs());
-                Poll::Ready(Some(Err(Error::new(ErrorKind::BadBody, message))))
+                let source = io::Error::from(io::ErrorKind::TimedOut);
+                Poll::Ready(Some(Err(Error::new(ErrorKind::BadBody, message).source(source))))
             }
         }
     }
+}
+
+/// Whether a body broke off because its sender stopped.
+pub(crate) fn is_timeout(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
 }
 
 impl Drop for Upload {

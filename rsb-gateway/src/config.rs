@@ -30,6 +30,12 @@ pub struct GatewayConfig {
     pub auth: Auth,
     /// The credentials known.
     pub keys: Vec<AccessKey>,
+    /// Further credentials, which may change while the gateway runs.
+    pub key_source: Option<Arc<dyn KeySource>>,
+    /// The names of hosts below which each bucket has a name of its own (`bucket.s3.example.org`). Path style works beside.
+    pub s3_domains: Vec<String>,
+    /// The region that S3 signatures must be made for; any when absent.
+    pub region: Option<String>,
     /// Whether, and to whom, the prototype's protocol is served.
     pub prototype: PrototypeMode,
     /// The bucket that the prototype's protocol sees. Made at its first upload.
@@ -56,6 +62,9 @@ impl GatewayConfig {
             allow_plain_http: false,
             auth: Auth::Auto,
             keys: Vec::new(),
+            key_source: None,
+            s3_domains: Vec::new(),
+            region: None,
             prototype: PrototypeMode::Open,
             prototype_bucket: "rsbackup".into(),
             storage_classes: BTreeMap::new(),
@@ -101,7 +110,7 @@ impl GatewayConfig {
 
     fn validate_keys(&self) -> Result<(), GatewayError> {
         let mut seen = HashSet::new();
-        for key in &self.keys {
+        for key in self.keys.iter().chain(&*self.further_keys()) {
             if key.id.is_empty() || key.id.contains(':') || key.id.chars().any(char::is_control) {
                 return Err(config(format!(
                     "the key id {:?} cannot be used: it must have at least one character, no colon and no control character",
@@ -120,14 +129,23 @@ impl GatewayConfig {
             (Auth::Auto, PrototypeMode::Auth) => Some("prototype is \"auth\""),
             _ => None,
         };
-        if let (Some(asks), true) = (asks, self.keys.is_empty()) {
+        if let (Some(asks), false) = (asks, self.has_keys()) {
             return Err(config(format!("{asks} and there are no keys, so nobody could use it; add a key")));
         }
         Ok(())
     }
 
+    /// What the source of keys has now.
+    fn further_keys(&self) -> Arc<Vec<AccessKey>> {
+        self.key_source.as_ref().map(|source| source.current()).unwrap_or_default()
+    }
+
+    fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || !self.further_keys().is_empty()
+    }
+
     fn validate_has_keys(&self, listen: SocketAddr, way_out: &str) -> Result<(), GatewayError> {
-        if self.keys.is_empty() {
+        if !self.has_keys() {
             return Err(config(format!("other machines reach {listen} and there are no keys; add a key, {way_out}")));
         }
         Ok(())
@@ -175,6 +193,8 @@ impl fmt::Debug for GatewayConfig {
             .field("allow_plain_http", &self.allow_plain_http)
             .field("auth", &self.auth)
             .field("keys", &self.keys)
+            .field("s3_domains", &self.s3_domains)
+            .field("region", &self.region)
             .field("prototype", &self.prototype)
             .field("prototype_bucket", &self.prototype_bucket)
             .field("storage_classes", &self.storage_classes)
@@ -247,6 +267,13 @@ pub struct AccessKey {
     pub rights: BTreeSet<Right>,
     /// In which buckets: names, or patterns in which `*` stands for any run of characters.
     pub buckets: Vec<String>,
+}
+
+/// Credentials that may change while the gateway runs.
+pub trait KeySource: Send + Sync {
+    /// The credentials as they are now. Asked for at every request, so it must be quick; the same `Arc` as long as nothing has
+    /// changed. A key that is not in it any more is refused from the next request on.
+    fn current(&self) -> Arc<Vec<AccessKey>>;
 }
 
 /// A text that is never shown: `Debug` hides it, and it has no `Display`.

@@ -3,7 +3,7 @@
 //! It gets an opened [`rsb_core::Engine`] and knows nothing of stores.
 //!
 //! Read in this order: [`GatewayConfig`]; `server` and `stall` (connections) with `tls`; `call` (one request), `body`
-//! (what it brings), `auth`, `names` and `query` (what it asks for), `http` (ranges, conditions, replies), `problem`
+//! and `form` (what it brings), `auth`, `names` and `query` (what it asks for), `http` (ranges, conditions, replies), `problem`
 //! (errors); then `routes` and behind it the doors: `prototype`, `v1`, `health`, `metrics`, `page`; `jobs` holds what runs
 //! longer than a request; `s3` is the S3 door. docs/api.md and docs/s3.md describe all of it from the outside.
 
@@ -14,6 +14,7 @@ mod call;
 mod classes;
 mod config;
 mod error;
+mod form;
 mod health;
 mod http;
 mod jobs;
@@ -33,7 +34,7 @@ mod v1;
 
 pub use classes::why_no_class;
 pub use config::{
-    AccessKey, Auth, GatewayConfig, Limits, MetricsRender, PrototypeMode, Right, Secret, ShardCounts, Tls,
+    AccessKey, Auth, GatewayConfig, KeySource, Limits, MetricsRender, PrototypeMode, Right, Secret, ShardCounts, Tls,
 };
 pub use error::GatewayError;
 pub use server::{Gateway, bind, serve};

@@ -474,8 +474,6 @@ def test_what_is_not_served_says_so(door, s3, bucket):
     before = tree(*door.repository.folders)
     put = {"Bucket": bucket, "Key": "k", "Body": HELLO}
     for call, keywords in (
-            (s3.get_bucket_policy, {"Bucket": bucket}),
-            (s3.put_bucket_cors, {"Bucket": bucket, "CORSConfiguration": {"CORSRules": []}}),
             (s3.put_object, {**put, "ServerSideEncryption": "AES256"}),
             (s3.put_object, {**put, "WebsiteRedirectLocation": "/x"}),
             (s3.put_object, {**put, "ACL": "public-read"})):

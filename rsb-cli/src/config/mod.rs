@@ -4,6 +4,7 @@
 //! taken or a problem noted), [`sections`] (each key by name), [`rules`] (what must hold between keys), [`overrides`], [`origin`] and
 //! [`problem`] (how a problem finds its line), [`show`].
 
+pub mod keys;
 pub mod load;
 pub mod origin;
 pub mod overrides;
@@ -25,6 +26,8 @@ use std::time::Duration;
 use rsb_core::{Cost, EtagMode, Role, Spread};
 use serde::Serialize;
 use url::Url;
+
+pub use self::keys::{Key, KeyStore, Secret};
 
 /// A config, merged and read. Relative paths in it mean below `base`.
 #[derive(Clone, Debug)]
@@ -133,6 +136,15 @@ pub struct Gateway {
     /// The certificate to serve with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
+    /// Names of hosts below which each bucket has one of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub s3_domain: Vec<String>,
+    /// The region that S3 signatures must be for; any when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Where `rsb key add` keeps key pairs.
+    #[serde(skip_serializing_if = "KeyStore::is_default")]
+    pub key_store: KeyStore,
     /// The key pairs that are let in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<Key>,
@@ -189,54 +201,6 @@ pub enum Tls {
         /// Host names and addresses it is for, besides the local ones.
         names: Vec<String>,
     },
-}
-
-/// `[[gateway.keys]]`. The secret itself is fetched only when the gateway starts.
-#[derive(Clone, Debug, Serialize)]
-pub struct Key {
-    /// The key's public half.
-    pub id: String,
-    /// Where the secret half is.
-    #[serde(flatten)]
-    pub secret: Secret,
-    /// What it may do.
-    pub rights: Vec<Right>,
-    /// The buckets it may do it in, `*` as a wildcard.
-    pub buckets: Vec<String>,
-}
-
-/// Where a secret is. Debug and Serialize never show it.
-#[derive(Clone)]
-pub enum Secret {
-    /// In the config itself.
-    Inline(String),
-    /// In a file, without the line's end.
-    File(PathBuf),
-    /// In an environment variable.
-    Env(String),
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Inline(_) => f.write_str("Inline(hidden)"),
-            Self::File(path) => write!(f, "File({})", path.display()),
-            Self::Env(name) => write!(f, "Env({name})"),
-        }
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-        let mut map = s.serialize_map(Some(1))?;
-        match self {
-            Self::Inline(_) => map.serialize_entry("secret", show::HIDDEN)?,
-            Self::File(path) => map.serialize_entry("secret_file", path)?,
-            Self::Env(name) => map.serialize_entry("secret_env", name)?,
-        }
-        map.end()
-    }
 }
 
 /// What a key may do.
@@ -317,6 +281,19 @@ impl Config {
     pub fn path(&self, path: &Path) -> PathBuf {
         let path = self.base.join(path);
         std::path::absolute(&path).unwrap_or(path)
+    }
+
+    /// The file that `rsb key add` keeps key pairs in.
+    pub fn key_store(&self) -> PathBuf {
+        match (&self.gateway.key_store.file, self.repository.catalog.strip_prefix("sqlite://")) {
+            (Some(file), _) => self.path(file),
+            (None, Some(catalog)) => {
+                let mut name = self.path(Path::new(catalog)).into_os_string();
+                name.push(".keys");
+                name.into()
+            }
+            (None, None) => self.path(Path::new("rsb.keys")),
+        }
     }
 
     /// A backend's folder, absolute, where it is one.

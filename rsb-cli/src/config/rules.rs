@@ -85,17 +85,20 @@ fn catalog(config: &Config, problems: &Problems<'_>) {
 
 fn gateway(config: &Config, problems: &Problems<'_>) {
     let g = &config.gateway;
+    let no_keys = g.keys.is_empty() && !config.key_store().exists();
     let sure = !problems.about(&["gateway", "keys"]) && !problems.about(&["gateway", "tls"]);
     for (key, listen) in [("listen", Some(g.listen)), ("s3_listen", g.s3_listen)] {
         let Some(listen) = listen.filter(|listen| !listen.ip().to_canonical().is_loopback() && sure) else { continue };
         let reached = format!("{listen} is not a loopback address");
         // S3 knows no requests without a key.
-        if g.keys.is_empty() && (key == "s3_listen" || g.auth != Auth::Off) {
+        if no_keys && (key == "s3_listen" || g.auth != Auth::Off) {
             let way_out = match key {
                 "listen" => "listen on 127.0.0.1, or allow everybody by auth = \"off\" (--no-auth)",
                 _ => "or listen on 127.0.0.1",
             };
-            let message = format!("{reached}, and no key pair is configured; add [[gateway.keys]], {way_out}");
+            let message = format!(
+                "{reached}, and no key pair is configured; add [[gateway.keys]] or `rsb key add` one, {way_out}"
+            );
             problems.add(&["gateway", key], message);
         }
         if g.tls.is_none() && !g.allow_plain_http {
@@ -105,8 +108,11 @@ fn gateway(config: &Config, problems: &Problems<'_>) {
             problems.add(&["gateway", key], message);
         }
     }
-    if g.auth == Auth::Required && g.keys.is_empty() && !problems.about(&["gateway", "keys"]) {
-        problems.add(&["gateway", "auth"], "it is \"required\", and no key pair is configured; add [[gateway.keys]]");
+    if g.auth == Auth::Required && no_keys && !problems.about(&["gateway", "keys"]) {
+        problems.add(
+            &["gateway", "auth"],
+            "it is \"required\", and no key pair is configured; add [[gateway.keys]] or `rsb key add` one",
+        );
     }
     if g.prototype == Some(Prototype::Auth) && g.auth == Auth::Off {
         problems.add(&["gateway", "prototype"], "it is \"auth\" while auth is \"off\"; change one of them");

@@ -12,7 +12,7 @@ use rsb_core::{Cost, EtagMode, Role, Spread};
 use super::problem::Problems;
 use super::reader::Reader;
 use super::{
-    Auth, Backend, Config, Credentials, Gateway, Key, Limits, Prototype, Repository, Right, Secret, Source,
+    Auth, Backend, Config, Credentials, Gateway, Key, KeyStore, Limits, Prototype, Repository, Right, Secret, Source,
     StorageClass, Tls,
 };
 
@@ -78,6 +78,9 @@ fn gateway(r: Reader<'_>) -> Gateway {
         lifecycle_every: r.duration("lifecycle_every").unwrap_or(Duration::from_secs(3600)),
         storage_classes: r.named("storage_classes").into_iter().filter_map(storage_class).collect(),
         tls: tls(r.table("tls")),
+        s3_domain: domains(&r),
+        region: r.string("region"),
+        key_store: key_store(r.table("key_store")),
         keys: r.tables("keys").into_iter().filter_map(key).collect(),
     };
     r.finish();
@@ -110,6 +113,34 @@ fn tls(r: Reader<'_>) -> Option<Tls> {
             None
         }
     };
+    r.finish();
+    out
+}
+
+/// Names of hosts: letters, digits, `-` and `.`, without a port.
+fn domains(r: &Reader<'_>) -> Vec<String> {
+    let domains = r.strings("s3_domain").unwrap_or_default();
+    let is_name = |domain: &&String| {
+        let ok = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        domain.split('.').all(ok)
+    };
+    if let Some(wrong) = domains.iter().find(|domain| !is_name(domain)) {
+        r.problem(
+            "s3_domain",
+            format!("{wrong:?} is no name of a host; write one such as \"s3.example.org\", without a port"),
+        );
+    }
+    domains
+}
+
+fn key_store(r: Reader<'_>) -> KeyStore {
+    let wraps =
+        [r.string("secret_file").map(|path| Secret::File(path.into())), r.string("secret_env").map(Secret::Env)];
+    let mut wraps: Vec<Secret> = wraps.into_iter().flatten().collect();
+    if wraps.len() > 1 {
+        r.problem("", "secret_file and secret_env are both given; write one of them, or neither");
+    }
+    let out = KeyStore { file: r.string("file").map(PathBuf::from), wrapping: wraps.pop() };
     r.finish();
     out
 }

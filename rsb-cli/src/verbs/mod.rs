@@ -3,6 +3,7 @@
 mod bench;
 mod config;
 mod files;
+mod key;
 mod key_pair;
 mod many;
 mod objects;
@@ -30,6 +31,7 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Failure> {
         }
         Verb::Config(verb) => return config::run(cli, out, verb).await,
         Verb::Serve(args) => return serve::run(cli, args).await,
+        Verb::Key(verb) => return key::run(cli, out, verb).await,
         Verb::Bench(verb) => return bench::run(cli, out, verb).await,
         _ => {}
     }
@@ -83,7 +85,7 @@ async fn on_door(cli: &Cli, out: &Out, door: &dyn Door) -> Result<u8, Failure> {
         Verb::Catalog(verb) => upkeep::catalog(out, door, verb).await,
         Verb::Sweep { dry_run } => upkeep::sweep(out, door, *dry_run).await,
         Verb::Ledger => upkeep::ledger(out, door).await,
-        Verb::Bench(_) | Verb::Completions { .. } | Verb::Config(_) | Verb::Serve(_) => Ok(DONE),
+        Verb::Bench(_) | Verb::Completions { .. } | Verb::Config(_) | Verb::Key(_) | Verb::Serve(_) => Ok(DONE),
     }
 }
 

@@ -13,10 +13,12 @@ use crate::cli::{Cli, Serve};
 use crate::config::load::Flag;
 use crate::config::{self, Config, Source};
 use crate::failure::{DONE, FAILED, Failure, USAGE};
+use crate::key_store::{KeyStore, Watched};
 
 pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
     let config = assemble::load(cli, args.data.as_deref(), flags(args))?;
     let mut gateway = gateway_config(&config)?;
+    gateway.key_source = Some(Arc::new(Watched::new(KeyStore::of(&config))?));
     let recorder = PrometheusBuilder::new().install_recorder().map_err(|e| Failure::new(FAILED, e.to_string()))?;
     gateway.metrics_render = Some(Arc::new(move || recorder.render()));
     for warning in gateway.validate().map_err(|e| Failure::new(USAGE, e.to_string()))? {
@@ -114,6 +116,8 @@ fn gateway_config(config: &Config) -> Result<GatewayConfig, Failure> {
         None => PrototypeMode::Auth,
     };
     out.prototype_bucket.clone_from(&g.prototype_bucket);
+    out.s3_domains.clone_from(&g.s3_domain);
+    out.region.clone_from(&g.region);
     out.lifecycle_every = g.lifecycle_every;
     let counts = |class: &config::StorageClass| ShardCounts {
         data_shards: class.data_shards,

@@ -1,7 +1,6 @@
-//! The prototype's protocol, frozen: five endpoints over the objects of one bucket. Read `form` (the upload's form as it
-//! streams), `submit`, `read` (list, check, retrieve), `repair`.
+//! The prototype's protocol, frozen: five endpoints over the objects of one bucket. Read `submit`, `read` (list, check,
+//! retrieve), `repair`.
 
-mod form;
 pub(crate) mod read;
 pub(crate) mod repair;
 pub(crate) mod submit;

@@ -16,11 +16,14 @@ use rsb_core::{BodyStream, Engine, Error, ErrorKind, ObjectInfo, PutRequest};
 use serde::Serialize;
 use warp::reply::Response;
 
-use super::form::{Form, bad, from_multer, text};
 use super::{UPLOADS, check_name, hex_all, json, remove_upload};
 use crate::call::Call;
 use crate::config::Right;
+use crate::form::{Form, bad, from_multer, text};
 use crate::problem::Problem;
+
+/// Bytes of a field other than `file`.
+const MAX_FIELD_BYTES: usize = 8 << 10;
 
 /// What a successful upload is told.
 #[derive(Serialize)]
@@ -70,15 +73,17 @@ impl Fields {
     async fn take(&mut self, part: Field<'static>) -> Result<(), Error> {
         match part.name() {
             Some("filename") => {
-                let name = text(part).await?;
+                let name = text(part, MAX_FIELD_BYTES).await?;
                 check_name(&name).map_err(|problem| Error::invalid(problem.detail()))?;
                 if self.filename.replace(name).is_some() {
                     return Err(bad("the form has the field \"filename\" twice"));
                 }
             }
-            Some("data_shards") => self.data_shards = Some(number("data_shards", &text(part).await?)?),
-            Some("parity_shards") => self.parity_shards = Some(number("parity_shards", &text(part).await?)?),
-            _ => drop(text(part).await?),
+            Some("data_shards") => self.data_shards = Some(number("data_shards", &text(part, MAX_FIELD_BYTES).await?)?),
+            Some("parity_shards") => {
+                self.parity_shards = Some(number("parity_shards", &text(part, MAX_FIELD_BYTES).await?)?)
+            }
+            _ => drop(text(part, MAX_FIELD_BYTES).await?),
         }
         Ok(())
     }

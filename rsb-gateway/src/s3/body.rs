@@ -14,7 +14,7 @@ use s3s::stream::{ByteStream, DynByteStream, RemainingLength};
 use s3s::{Body, S3Error, S3ErrorCode, StdError, s3_error};
 
 use super::errors;
-use crate::body::Upload;
+use crate::body::{Upload, is_timeout};
 
 /// Says how a body is secured: its SHA-256, or one of a few words.
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
@@ -26,6 +26,8 @@ pub(super) struct Fate(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     payload: OnceLock<Payload>,
+    /// Its length as told.
+    len: OnceLock<u64>,
     /// The first thing that went wrong, where we noticed it ourselves.
     wrong: Mutex<Option<(S3ErrorCode, String)>>,
     /// An operation has taken the request over, and answers for its errors itself.
@@ -58,6 +60,13 @@ impl Fate {
         let _ = self.0.payload.set(payload);
     }
 
+    pub(super) fn set_len(&self, len: Option<u64>) {
+        if let Some(len) = len {
+            // Set once, by the door.
+            let _ = self.0.len.set(len);
+        }
+    }
+
     fn payload(&self) -> Payload {
         self.0.payload.get().copied().unwrap_or(Payload::Plain)
     }
@@ -71,6 +80,16 @@ impl Fate {
     pub(super) fn note(&self, code: S3ErrorCode, message: impl Into<String>) {
         let mut wrong = self.0.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         wrong.get_or_insert_with(|| (code, message.into()));
+    }
+
+    /// What an error of the body as it arrives is in S3's words; `code` where it is not a sender that stopped.
+    pub(super) fn of_body(&self, error: &Error, code: S3ErrorCode) -> S3Error {
+        if is_timeout(error) {
+            let message =
+                "Your socket connection to the server was not read from or written to within the timeout period.";
+            return S3Error::with_message(S3ErrorCode::RequestTimeout, format!("{message} {}", error.message()));
+        }
+        S3Error::with_message(code, format!("{}; nothing was written", error.message()))
     }
 
     /// An operation takes the request over.
@@ -103,7 +122,13 @@ impl Fate {
     }
 
     /// The error of a body that s3s wanted whole before it called an operation, and did not get.
-    pub(super) fn unread_body(&self) -> Option<S3Error> {
+    pub(super) fn unread_body(&self, max_bytes: u64) -> Option<S3Error> {
+        if self.0.len.get().is_some_and(|len| *len > max_bytes) && !self.0.taken.load(Ordering::Relaxed) {
+            return Some(s3_error!(
+                MaxMessageLengthExceeded,
+                "Your request was too big: {max_bytes} bytes are taken here"
+            ));
+        }
         let secured = self.payload() != Payload::Plain;
         (!self.0.taken.load(Ordering::Relaxed) && (secured || self.noted().is_some())).then(|| self.error())
     }
@@ -137,7 +162,8 @@ impl Stream for Received {
                 Poll::Ready(Some(Ok(chunk)))
             }
             Some(Err(error)) => {
-                self.fate.note(S3ErrorCode::IncompleteBody, format!("{}; nothing was written", error.message()));
+                let said = self.fate.of_body(&error, S3ErrorCode::IncompleteBody);
+                self.fate.note(said.code().clone(), said.message().unwrap_or_default());
                 Poll::Ready(Some(Err(Box::new(error))))
             }
             None => Poll::Ready(None),

@@ -15,10 +15,18 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::{access, errors, facts, lock};
 use crate::config::Right;
 
-/// The region that the gateway is in, as far as S3 asks for one.
-const REGION: &str = "us-east-1";
+/// The region that the gateway is in where its config names none.
+pub(super) const REGION: &str = "us-east-1";
 /// Buckets of a page unless asked otherwise, and at most.
 const MAX_BUCKETS: usize = 10_000;
+
+/// The region that the gateway is in, as far as S3 asks for one.
+#[derive(Clone)]
+pub(super) struct Region(pub(super) String);
+
+fn region<T>(req: &S3Request<T>) -> String {
+    req.extensions.get::<Region>().map_or_else(|| REGION.to_owned(), |region| region.0.clone())
+}
 
 /// To whom everything belongs: the repository itself.
 pub(super) fn owner(engine: &Engine) -> Owner {
@@ -29,13 +37,14 @@ pub(super) async fn create(
     engine: &Engine,
     req: S3Request<CreateBucketInput>,
 ) -> S3Result<S3Response<CreateBucketOutput>> {
+    let region = region(&req);
     let input = req.input;
     let place = input.create_bucket_configuration.unwrap_or_default();
     if place.bucket.is_some() || place.location.is_some() {
         return Err(s3_error!(NotImplemented, "directory buckets are not served here"));
     }
-    if place.location_constraint.is_some_and(|region| !["", REGION].contains(&region.as_str())) {
-        return Err(s3_error!(InvalidLocationConstraint, "this gateway is in the region {REGION} only"));
+    if place.location_constraint.is_some_and(|asked| !["", &region].contains(&asked.as_str())) {
+        return Err(s3_error!(InvalidLocationConstraint, "this gateway is in the region {region} only"));
     }
     let mut settings = BucketSettings::default();
     if input.object_lock_enabled_for_bucket == Some(true) {
@@ -67,7 +76,7 @@ pub(super) async fn delete(
 
 pub(super) async fn head(engine: &Engine, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
     engine.bucket(&req.input.bucket).await.map_err(errors::of)?;
-    Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(REGION.to_owned()), ..HeadBucketOutput::default() }))
+    Ok(S3Response::new(HeadBucketOutput { bucket_region: Some(region(&req)), ..HeadBucketOutput::default() }))
 }
 
 pub(super) async fn location(
@@ -75,8 +84,9 @@ pub(super) async fn location(
     req: S3Request<GetBucketLocationInput>,
 ) -> S3Result<S3Response<GetBucketLocationOutput>> {
     engine.bucket(&req.input.bucket).await.map_err(errors::of)?;
-    // S3 names every region here but this one, which stands for an empty answer.
-    let location_constraint = Some(BucketLocationConstraint::from_static(""));
+    // S3 names every region here but its first, which stands for an empty answer.
+    let region = Some(region(&req)).filter(|region| region != REGION).unwrap_or_default();
+    let location_constraint = Some(BucketLocationConstraint::from(region));
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
 }
 
@@ -89,7 +99,8 @@ pub(super) async fn list(engine: &Engine, req: S3Request<ListBucketsInput>) -> S
     };
     let prefix = req.input.prefix.clone().unwrap_or_default();
     let after = req.input.continuation_token.clone().unwrap_or_default();
-    let elsewhere = req.input.bucket_region.as_ref().is_some_and(|region| region.as_str() != REGION);
+    let here = region(&req);
+    let elsewhere = req.input.bucket_region.as_ref().is_some_and(|asked| *asked != here);
     let mut all = engine.buckets().await.map_err(errors::of)?;
     all.retain(|b| {
         !elsewhere && b.name.starts_with(&prefix) && b.name > after && access::may(&req, Right::Read, &b.name)

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ORIGIN};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::validation::NameValidation;
-use s3s::{Body, HttpError, S3Error};
+use s3s::{Body, HttpError, S3Error, s3_error};
 
-use super::access::Access;
+use super::access::{Access, Trial};
 use super::body::{Fate, Received};
+use super::buckets::{REGION, Region};
 use super::operations::Operations;
-use super::{checksums, refused};
+use super::place::{Hosts, Place};
+use super::{checksums, cors, form, lenient, sentences, signed};
 use crate::app::App;
 use crate::body::Upload;
 
@@ -25,6 +27,7 @@ const MAX_XML_BYTES: usize = 8 << 20;
 #[derive(Clone)]
 pub(crate) struct Door {
     service: S3Service,
+    hosts: Hosts,
     app: Arc<App>,
 }
 
@@ -32,12 +35,14 @@ impl Door {
     pub(crate) fn new(app: Arc<App>) -> Self {
         let mut config = S3Config::default();
         config.xml_max_body_size = MAX_XML_BYTES;
+        let hosts = Hosts::new(&app.s3_domains);
         let mut builder = S3ServiceBuilder::new(Operations::new(app.clone()));
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         builder.set_auth(Access::new(app.clone()));
         builder.set_access(Access::new(app.clone()));
+        builder.set_host(hosts.clone());
         builder.set_validation(Names);
-        Self { service: builder.build(), app }
+        Self { service: builder.build(), hosts, app }
     }
 
     /// The reply to a request.
@@ -47,12 +52,11 @@ impl Door {
         request_id: Arc<str>,
     ) -> Result<Response<Body>, HttpError> {
         let fate = Fate::default();
-        let mut response = match self.prepare(request, &fate) {
-            Ok(request) => self.service.call(request).await?,
-            Err(error) => written(error)?,
-        };
+        let place = self.hosts.place(&request);
+        let (method, origin) = (request.method().clone(), request.headers().get(ORIGIN).cloned());
+        let mut response = self.serve(request, &place, &fate).await?;
         if response.status() == StatusCode::INTERNAL_SERVER_ERROR
-            && let Some(error) = fate.unread_body()
+            && let Some(error) = fate.unread_body(MAX_XML_BYTES as u64)
         {
             // s3s could not take the body in, for a reason that is the sender's.
             response = written(error)?;
@@ -66,20 +70,76 @@ impl Door {
             // s3s says so for GET only.
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
+        sentences::complete(&mut response);
+        if let Some(origin) = origin.filter(|_| method != Method::OPTIONS) {
+            cors::describe(self.app.engine(), &place.bucket, &origin, &method, response.headers_mut()).await;
+        }
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert("x-amz-request-id", id);
         }
         Ok(response)
     }
 
+    async fn serve(&self, request: Request<Incoming>, place: &Place, fate: &Fate) -> Result<Response<Body>, HttpError> {
+        let (method, headers) = (request.method(), request.headers());
+        if *method == Method::OPTIONS {
+            return match cors::preflight(self.app.engine(), &place.bucket, headers).await {
+                Ok(headers) => {
+                    let mut response = Response::new(Body::empty());
+                    *response.headers_mut() = headers;
+                    Ok(response)
+                }
+                Err(error) => written(error),
+            };
+        }
+        if form::is_form(method, headers) {
+            let (parts, incoming) = request.into_parts();
+            let upload = Upload::new(&parts.headers, Body::from(incoming).boxed(), self.app.limits);
+            let served = form::serve(&self.app, place, &parts.headers, upload, fate).await;
+            return served.or_else(written);
+        }
+        if ![Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE].contains(method) {
+            return written(s3_error!(MethodNotAllowed, "The specified method is not allowed against this resource."));
+        }
+        let odd = lenient::odd(&request);
+        match self.prepare(request, fate) {
+            Ok(request) if odd.is_empty() => self.service.call(request).await,
+            Ok(request) => self.twice(request, &odd).await,
+            Err(error) => written(error),
+        }
+    }
+
+    /// Serves a read with headers that s3s would not take: tries whether it would be let in as it is, then serves it without
+    /// them.
+    async fn twice(&self, request: Request<Body>, odd: &[HeaderName]) -> Result<Response<Body>, HttpError> {
+        let trial = Trial::default();
+        let mut first = Request::new(Body::empty());
+        *first.method_mut() = request.method().clone();
+        *first.version_mut() = request.version();
+        *first.uri_mut() = request.uri().clone();
+        *first.headers_mut() = request.headers().clone();
+        first.extensions_mut().insert(trial.clone());
+        let refused = self.service.call(first).await?;
+        let Some(admitted) = trial.admitted() else { return Ok(refused) };
+        let mut request = request;
+        lenient::strip(&mut request, odd);
+        unsign(&mut request)?;
+        request.extensions_mut().insert(admitted);
+        self.service.call(request).await
+    }
+
     /// The request in s3s's form, its body watched for a sender that stops and held to the digests sent before it.
-    fn prepare(&self, request: Request<Incoming>, fate: &Fate) -> Result<Request<Body>, S3Error> {
-        refused::before_signatures(&request)?;
+    fn prepare(&self, mut request: Request<Incoming>, fate: &Fate) -> Result<Request<Body>, S3Error> {
+        let rules = signed::Rules { region: self.app.region.as_deref(), now_ms: self.app.env.now_ms() };
+        signed::check(&request, rules)?;
+        signed::hoist(&mut request)?;
         let (mut parts, incoming) = request.into_parts();
         fate.set_payload(&parts.headers);
         parts.extensions.insert(fate.clone());
+        parts.extensions.insert(Region(self.app.region.clone().unwrap_or_else(|| REGION.to_owned())));
         let empty = incoming.is_end_stream();
         let upload = Upload::new(&parts.headers, Body::from(incoming).boxed(), self.app.limits);
+        fate.set_len(upload.len());
         let mut body = if empty { Body::empty() } else { Received::new(upload, fate.clone()).into_body() };
         if !fate.is_chunked() {
             // Of a chunked body the digests are those of what is in the chunks: `put` sees to them.
@@ -99,6 +159,19 @@ impl Door {
 fn completes_upload(parts: &http::request::Parts) -> bool {
     let mut names = parts.uri.query().unwrap_or_default().split('&').map(|part| part.split('=').next());
     parts.method == http::Method::POST && names.any(|name| name == Some("uploadId"))
+}
+
+/// Takes a signature that was verified away: it is not right any more once a header is taken away.
+fn unsign(request: &mut Request<Body>) -> Result<(), HttpError> {
+    request.headers_mut().remove(AUTHORIZATION);
+    let uri = request.uri();
+    let kept = signed::query(uri).filter(|(name, _)| !signed::is_of_signature(&name.to_ascii_lowercase()));
+    let kept: Vec<String> = kept.map(|(name, value)| format!("{name}={value}")).collect();
+    let path_and_query = format!("{}?{}", uri.path(), kept.join("&"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = path_and_query.trim_end_matches('?').parse().ok();
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|error| HttpError::new(Box::new(error)))?;
+    Ok(())
 }
 
 /// An error as a reply.

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use rsb_core::catalog::refusal;
-use rsb_core::{Error, ErrorKind};
+use rsb_core::{Engine, Error, ErrorKind};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 /// Names the engine's own kind of the error, which tells more than S3's codes do.
 const KIND: &str = "x-rsb-error";
+/// Names the backends that a failure is about.
+const MISSING: &str = "x-rsb-missing";
 
 /// S3's code of an error, `is_bucket` when it is about a bucket and not about an object in one.
 fn code(kind: ErrorKind, is_bucket: bool) -> S3ErrorCode {
@@ -45,12 +47,33 @@ pub(super) fn of(error: Error) -> S3Error {
     if status.is_server_error() {
         // The cause is for the one who runs the gateway; the sentence is for the one who asks.
         tracing::error!(?error, "a request failed");
+        let missing = HeaderValue::try_from(error.about_backends().join(", "));
+        headers.extend(
+            missing.ok().filter(|names| !names.is_empty()).map(|names| (HeaderName::from_static(MISSING), names)),
+        );
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
     }
     out.set_headers(headers);
     out
+}
+
+/// Says in the log which failure domains are missing, where an error is about backends.
+pub(super) async fn log_missing(engine: &Engine, error: &S3Error) {
+    let Some(names) = error.headers().and_then(|headers| headers.get(MISSING)).and_then(|names| names.to_str().ok())
+    else {
+        return;
+    };
+    let Ok(status) = engine.status().await else { return };
+    let names: Vec<&str> = names.split(", ").collect();
+    let missing = status.backends.iter().filter(|backend| names.contains(&backend.name.as_str()));
+    let domains: Vec<String> = missing.map(|backend| format!("{} {:?}", backend.name, backend.domain)).collect();
+    tracing::error!(
+        code = error.code().as_str(),
+        domains = domains.join("; "),
+        "backends with these failure domains are missing"
+    );
 }
 
 /// What a bucket keeps as a setting, in the form it was written in.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES,
-    LAST_MODIFIED,
+    LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, StatusCode};
 use rsb_core::format::parts::{ChecksumAlgorithm, MAX_PARTS};
@@ -19,9 +19,10 @@ use sync_wrapper::SyncStream;
 use super::body::Sized;
 use super::sums::{self, set_sum};
 use super::versions::{self, Asked};
-use super::{errors, facts};
+use super::{errors, facts, lenient};
 use crate::http::conditions::{self, Verdict};
 use crate::http::dates::http_date;
+use crate::http::ranges::{self, Wanted};
 use crate::http::reply::{self, set};
 
 pub(super) async fn get(engine: &Engine, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
@@ -35,10 +36,11 @@ pub(super) async fn get(engine: &Engine, req: S3Request<GetObjectInput>) -> S3Re
 /// The response; `None` when the newest version was replaced after it was looked up, and there is a newer one or none.
 async fn newest(engine: &Engine, req: &S3Request<GetObjectInput>) -> S3Result<Option<S3Response<GetObjectOutput>>> {
     let input = req.input.clone();
-    let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), &req.headers).await?;
+    let asked = lenient::as_sent(&req.headers, &req.extensions);
+    let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), asked).await?;
     let part = match input.part_number {
-        Some(number) => numbered(&info, number, input.range.is_some())?,
-        None => part(&info, input.range, &req.headers)?,
+        Some(number) => numbered(&info, number, asked.contains_key(RANGE))?,
+        None => part(&info, asked)?,
     };
     let sums = checksums(&info, input.checksum_mode.as_ref(), input.part_number, part.is_some());
     let wanted = part.clone().unwrap_or(0..info.size());
@@ -83,10 +85,11 @@ async fn newest(engine: &Engine, req: &S3Request<GetObjectInput>) -> S3Result<Op
 
 pub(super) async fn head(engine: &Engine, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = req.input;
-    let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), &req.headers).await?;
+    let asked = lenient::as_sent(&req.headers, &req.extensions);
+    let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), asked).await?;
     let part = match input.part_number {
-        Some(number) => numbered(&info, number, input.range.is_some())?,
-        None => part(&info, input.range, &req.headers)?,
+        Some(number) => numbered(&info, number, asked.contains_key(RANGE))?,
+        None => part(&info, asked)?,
     };
     let sums = checksums(&info, input.checksum_mode.as_ref(), input.part_number, part.is_some());
     let expires = expires(input.response_expires.as_ref());
@@ -196,13 +199,16 @@ async fn found(
     Err(error)
 }
 
-/// The bytes asked for; `None` for all.
-fn part(info: &ObjectInfo, range: Option<s3s::dto::Range>, headers: &HeaderMap) -> S3Result<Option<Range<u64>>> {
-    let applies = conditions::range_applies(headers, &info.etag(), info.modified_ms());
-    let Some(range) = range.filter(|_| applies) else { return Ok(None) };
-    match range.check(info.size()) {
-        Ok(part) if !part.is_empty() => Ok(Some(part)),
-        _ => {
+/// The bytes asked for; `None` for all, and so for a header that cannot be read, or names several runs.
+fn part(info: &ObjectInfo, headers: &HeaderMap) -> S3Result<Option<Range<u64>>> {
+    if !conditions::range_applies(headers, &info.etag(), info.modified_ms()) {
+        return Ok(None);
+    }
+    let header = headers.get(RANGE).and_then(|value| value.to_str().ok());
+    match ranges::wanted(header, info.size()) {
+        Wanted::Whole => Ok(None),
+        Wanted::Parts(mut parts) => Ok(parts.pop().filter(|_| parts.is_empty())),
+        Wanted::Nothing => {
             let mut error = s3_error!(InvalidRange, "The requested range is not satisfiable");
             let mut headers = HeaderMap::new();
             set(&mut headers, CONTENT_RANGE, format!("bytes */{}", info.size()));

@@ -8,8 +8,8 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 
 use super::body::Fate;
 use super::{
-    acl, attributes, buckets, complete, copy, delete, get, lifecycle, listing, lock, parts, put, tags, unset, uploads,
-    version_listing,
+    access, acl, attributes, buckets, complete, copy, cors, delete, errors, get, lifecycle, listing, lock, parts,
+    policy, put, tags, unset, uploads, version_listing,
 };
 use crate::app::App;
 
@@ -33,7 +33,14 @@ macro_rules! operations {
                 if let Some(fate) = req.extensions.get::<Fate>() {
                     fate.take();
                 }
-                $serve(self.app.engine(), req).await
+                let public = access::public(&req.extensions);
+                match $serve(self.app.engine(), req).await {
+                    Ok(response) => Ok(response),
+                    Err(error) => {
+                        errors::log_missing(self.app.engine(), &error).await;
+                        Err(access::hide(public, error))
+                    }
+                }
             })*
         }
     };
@@ -47,6 +54,13 @@ operations! {
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = buckets::location;
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = buckets::versioning;
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = buckets::set_versioning;
+    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = policy::get;
+    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = policy::status;
+    put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput = policy::put;
+    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = policy::delete;
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = cors::get;
+    put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = cors::put;
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = cors::delete;
     put_object(PutObjectInput) -> PutObjectOutput = put::serve;
     get_object(GetObjectInput) -> GetObjectOutput = get::get;
     head_object(HeadObjectInput) -> HeadObjectOutput = get::head;

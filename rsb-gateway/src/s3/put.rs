@@ -9,6 +9,7 @@ use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use super::body::{Fate, for_engine};
 use super::checksums::{Announced, Verified};
+use super::form::FromForm;
 use super::sums::{self, set_sum};
 use super::{errors, facts, lock, versions};
 
@@ -18,9 +19,10 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<PutObjectInput>) -> S3
     let described = facts::of_request(&headers, input.metadata)?;
     let precondition = condition(input.if_match, input.if_none_match)?;
     let body = input.body.map_or_else(Body::empty, Body::from);
-    let Some(len) = body.remaining_length().exact() else {
+    let len = body.remaining_length().exact().map(|len| len as u64);
+    if len.is_none() && extensions.get::<FromForm>().is_none() {
         return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
-    };
+    }
     // Where the body is not chunked, the door holds it to its digests already.
     let (body, checksum) = match extensions.get::<Verified>() {
         Some(verified) => (body, verified.clone()),
@@ -34,7 +36,7 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<PutObjectInput>) -> S3
     let request = PutRequest {
         bucket: input.bucket.clone(),
         key: input.key.clone(),
-        len: Some(len as u64),
+        len,
         precondition: precondition.clone(),
         data_shards: counts.map(|counts| counts.data_shards),
         parity_shards: counts.map(|counts| counts.parity_shards),

@@ -1,7 +1,7 @@
 //! A call of `novelpoly` allocates nothing once its matrix is known, and `cauchy` only where its library does.
 //!
 //! Here and not in rsb-core, because only an allocator can count, which takes `unsafe` code. Run it with
-//! `cargo test --manifest-path rsb-core/benches-crate/Cargo.toml`.
+//! `cargo test --manifest-path rsb-core/benches/Cargo.toml`.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

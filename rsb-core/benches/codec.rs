@@ -1,6 +1,6 @@
 //! Encode, and restore of one and of m lost shards, in bytes of data (k blocks) a second on one thread.
 //!
-//! `cargo bench --manifest-path rsb-core/benches-crate/Cargo.toml -- 'cauchy/10[+]3'`
+//! `cargo bench --manifest-path rsb-core/benches/Cargo.toml -- 'cauchy/10[+]3'`
 
 use std::hint::black_box;
 use std::time::Duration;

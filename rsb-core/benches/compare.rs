@@ -1,7 +1,7 @@
-//! The codecs beside other people's, in one run: GB/s of data (k blocks a stripe) on one thread, the best of many short
-//! runs that take turns, so that a machine that does other work too slows all alike.
+//! The codecs beside other people's, in one run: GB/s of data (k blocks a stripe) and second of one thread's processor
+//! time, the best of many short runs that take turns, so that a machine that does other work too disturbs little and all alike.
 //!
-//! `cargo bench --manifest-path rsb-core/benches-crate/Cargo.toml --bench compare -- [k m block [spread]]`: 10 3 65536 0
+//! `cargo bench --manifest-path rsb-core/benches/Cargo.toml --bench compare -- [k m block [spread]]`: 10 3 65536 0
 //! unless said. `spread`: bytes between the blocks of a stripe. The engine has none; with blocks of a power of two that
 //! makes all blocks share a few sets of the caches, and all codecs suffer, each in its way.
 //!
@@ -9,15 +9,20 @@
 
 use std::cell::RefCell;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reed_solomon_novelpoly::{CodeParams, WrappedShard};
 use rsb_core::codec::{Cauchy, ErasureCodec, Kernel, NovelPoly, Shape};
+use rustix::time::{ClockId, clock_gettime};
 
 const COLD_BYTES: usize = 256 << 20;
-const ROUNDS: usize = 12;
-/// How long one short run takes at least.
-const RUN: Duration = Duration::from_millis(4);
+const ROUNDS: usize = 80;
+/// At least so many, of what takes long.
+const FEW_ROUNDS: u32 = 4;
+/// How long one short run takes at least: less than the turn the system gives a thread.
+const RUN: Duration = Duration::from_micros(800);
+/// All rounds of one work together, where that is more than [`FEW_ROUNDS`].
+const ALL_RUNS: Duration = Duration::from_millis(600);
 
 /// What is measured: its name, how many bytes of data it works on, and the work.
 struct Work<'a> {
@@ -30,26 +35,39 @@ fn work<'a>(name: impl ToString, bytes: usize, run: impl FnMut() + 'a) -> Work<'
     Work { name: name.to_string(), bytes, run: Box::new(run) }
 }
 
+/// Processor time of this thread.
+fn spent() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// Processor time of so many runs.
+fn time(work: &mut Work<'_>, times: u32) -> Duration {
+    let began = spent();
+    (0..times).for_each(|_| (work.run)());
+    spent() - began
+}
+
 /// Runs everything in turns and prints the best rate of each, and its ratio to the first.
 fn measure(title: &str, mut works: Vec<Work<'_>>) {
     println!("\n{title:<44}     GB/s   x first");
     let mut plans = Vec::new();
     for work in &mut works {
-        (work.run)();
-        let began = Instant::now();
-        (work.run)();
-        let once = began.elapsed().max(Duration::from_nanos(50));
-        plans.push(((RUN.as_nanos() / once.as_nanos()).max(1) as u32, Duration::MAX));
+        time(work, 1);
+        let once = time(work, 1).max(Duration::from_nanos(50));
+        let times = (RUN.as_nanos() / once.as_nanos()).max(1) as u32;
+        let rounds = (ALL_RUNS.as_nanos() / (once * times).as_nanos()) as u32;
+        plans.push((times, rounds.max(FEW_ROUNDS) as usize, Duration::MAX));
     }
-    for _ in 0..ROUNDS {
-        for (work, (times, best)) in works.iter_mut().zip(&mut plans) {
-            let began = Instant::now();
-            (0..*times).for_each(|_| (work.run)());
-            *best = (*best).min(began.elapsed() / *times);
+    for round in 0..ROUNDS {
+        for (work, (times, rounds, best)) in works.iter_mut().zip(&mut plans) {
+            if round < *rounds {
+                *best = (*best).min(time(work, *times) / *times);
+            }
         }
     }
     let rates: Vec<f64> =
-        works.iter().zip(&plans).map(|(work, (_, best))| work.bytes as f64 / best.as_nanos() as f64).collect();
+        works.iter().zip(&plans).map(|(work, (.., best))| work.bytes as f64 / best.as_nanos() as f64).collect();
     for (work, rate) in works.iter().zip(&rates) {
         println!("{:<44} {rate:>8.3} {:>9.3}", work.name, rate / rates[0]);
     }

@@ -1,4 +1,4 @@
-//! The upload's form as it streams. multer finds the parts; what is added here bounds what it may hold: it buffers as
+//! A form (`multipart/form-data`) as it streams. multer finds the parts; what is added here bounds what it may hold: it buffers as
 //! much as its source has ready, and a preamble or a part's headers without an end for ever.
 
 use std::future::poll_fn;
@@ -16,11 +16,8 @@ use crate::body::Upload;
 
 /// Bytes that may stand between two parts' contents: boundary and headers.
 const MAX_HEAD_BYTES: u64 = 64 << 10;
-/// Bytes of a field other than `file`.
-const MAX_FIELD_BYTES: usize = 8 << 10;
-
 /// A form being read.
-pub(super) struct Form {
+pub(crate) struct Form {
     parts: Multipart<'static>,
     /// What multer reads; it stops at the closing boundary, and the request may go on.
     body: Arc<Mutex<Upload>>,
@@ -29,7 +26,7 @@ pub(super) struct Form {
 
 impl Form {
     /// A form with the boundary of this `Content-Type`.
-    pub(super) fn new(content_type: Option<&str>, body: Upload) -> Result<Self, Error> {
+    pub(crate) fn new(content_type: Option<&str>, body: Upload) -> Result<Self, Error> {
         let boundary = content_type.and_then(|kind| multer::parse_boundary(kind).ok()).ok_or_else(|| {
             bad("the request is not a form: its Content-Type must be multipart/form-data with a boundary")
         })?;
@@ -40,7 +37,7 @@ impl Form {
     }
 
     /// The next part. The one before must have been dropped.
-    pub(super) async fn next(&mut self) -> Result<Option<Field<'static>>, Error> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Field<'static>>, Error> {
         self.head_bytes_left.store(MAX_HEAD_BYTES, Ordering::Relaxed);
         let part = self.parts.next_field().await.map_err(from_multer);
         self.head_bytes_left.store(u64::MAX, Ordering::Relaxed);
@@ -48,7 +45,7 @@ impl Form {
     }
 
     /// Reads what stands behind the closing boundary, so that a request cut off there fails too.
-    pub(super) async fn end(&mut self) -> Result<(), Error> {
+    pub(crate) async fn end(&mut self) -> Result<(), Error> {
         let mut left = MAX_HEAD_BYTES;
         while let Some(chunk) = poll_fn(|cx| poll_body(&self.body, cx)).await {
             left = left.checked_sub(chunk?.len() as u64).ok_or_else(|| {
@@ -63,25 +60,25 @@ fn poll_body(body: &Mutex<Upload>, cx: &mut Context<'_>) -> Poll<Option<Result<B
     body.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(cx)
 }
 
-/// The text of a small field.
-pub(super) async fn text(mut field: Field<'static>) -> Result<String, Error> {
+/// The text of a field of at most `max` bytes.
+pub(crate) async fn text(mut field: Field<'static>, max: usize) -> Result<String, Error> {
     let name = field.name().unwrap_or_default().to_owned();
     let mut all = Vec::new();
     while let Some(chunk) = field.chunk().await.map_err(from_multer)? {
-        if all.len() + chunk.len() > MAX_FIELD_BYTES {
-            return Err(bad(format!("the form's field {name:?} has more than {MAX_FIELD_BYTES} bytes")));
+        if all.len() + chunk.len() > max {
+            return Err(bad(format!("the form's field {name:?} has more than {max} bytes")));
         }
         all.extend_from_slice(&chunk);
     }
     String::from_utf8(all).map_err(|_| bad(format!("the form's field {name:?} is not UTF-8")))
 }
 
-pub(super) fn bad(message: impl Into<String>) -> Error {
+pub(crate) fn bad(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::BadBody, message)
 }
 
 /// An error of the body comes back as it was; the rest is said in our words.
-pub(super) fn from_multer(error: multer::Error) -> Error {
+pub(crate) fn from_multer(error: multer::Error) -> Error {
     match error {
         multer::Error::StreamReadFailed(source) => match source.downcast::<Error>() {
             Ok(error) => *error,
