@@ -1,14 +1,15 @@
 """Who is let in at the S3 door: key pairs that are added and removed while the gateway runs, every form of a signature,
 regions, and hosts that name a bucket."""
 
-import json
+import base64
 import os
 import re
+import zlib
 
 import pytest
 
-from harness import FAILED, HOST, MIB, NOT_FOUND, USAGE, Gateway, content, free_port, rsb
-from support.sigv4 import (SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, Connection, Signer, raw)
+from harness import FAILED, HOST, NOT_FOUND, USAGE, Gateway, content, free_port, rsb
+from support.sigv4 import SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, Connection, Signer, quote, raw
 
 ALL = "read,write,delete,admin"
 
@@ -62,7 +63,6 @@ def test_keys_come_and_go_while_the_gateway_runs(served):
         assert connection.send(raw("GET", url, {"host": served.address})).reply().code == "InvalidAccessKeyId"
     served.repository.rsb("key", "rm", "job@home", expect=NOT_FOUND)
     # The same pair opens /v1 too.
-    import base64
     basic = base64.b64encode(f"{served.all.key}:{served.all.secret}".encode()).decode()
     assert served.gateway.request("GET", "/v1/b", headers={"Authorization": f"Basic {basic}"}).status == 200
     gone = base64.b64encode(f"{reader.key}:{reader.secret}".encode()).decode()
@@ -123,7 +123,6 @@ def test_a_gateway_for_others_starts_with_stored_keys_alone(local):
 
 @pytest.mark.parametrize("key", ["plain", "with space", "ü/ö", "a+b=c&d", "%41", "a//b", "~tilde*'()"])
 def test_names_are_signed_as_they_are(served, key):
-    from support.sigv4 import quote
     target = "/bkt/names/" + quote(key, safe="-._~/")
     assert served.ask(served.all.request("PUT", target, key.encode())).status == 200
     assert served.ask(served.all.request("GET", target)).body == key.encode()
@@ -132,8 +131,6 @@ def test_names_are_signed_as_they_are(served, key):
 
 @pytest.mark.parametrize("digest, trailer", [(SIGNED_CHUNKS, None), (SIGNED_CHUNKS_TRAILER, True), (UNSIGNED_CHUNKS_TRAILER, True)])
 def test_chunks(served, digest, trailer):
-    import base64
-    import zlib
     parts = [content(64 << 10), content(64 << 10, 1), content(1000, 2)]
     data = b"".join(parts)
     if trailer:

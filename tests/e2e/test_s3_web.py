@@ -1,7 +1,12 @@
 """What browsers do with the S3 door: pages of other sites (CORS), uploads by forms, reads without a key."""
 
+import functools
+import hashlib
+import http.server
 import json
 import re
+import shutil
+import subprocess
 import threading
 
 import pytest
@@ -11,6 +16,7 @@ from support.sigv4 import Connection, Signer, raw
 
 KEY = {"id": "all", "secret": "secret-of-all", "rights": ["read", "write", "delete", "admin"]}
 PAGE = "http://page.example"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 class Served:
@@ -53,7 +59,6 @@ def served(tmp_path_factory):
 
 @pytest.fixture
 def bucket(served, request):
-    import hashlib
     name = "b-" + hashlib.sha256(request.node.name.encode()).hexdigest()[:20]
     assert served.ask("PUT", f"/{name}").status == 200
     for key in ("pub/a", "pub/b", "secret"):
@@ -78,13 +83,14 @@ def test_everybody_reads_what_a_policy_opens_and_nothing_else(served, bucket):
     assert served.open("HEAD", f"/{bucket}/pub/a").status == 200
     for method, target in [("GET", f"/{bucket}/secret"), ("GET", f"/{bucket}/pub"), ("GET", f"/{bucket}?list-type=2"), ("GET", "/"),
                            ("PUT", f"/{bucket}/pub/a"), ("DELETE", f"/{bucket}/pub/a"), ("GET", f"/{bucket}?policy="),
-                           ("GET", f"/{bucket}/pub/a?versionId=null"), ("PUT", f"/{bucket}/pub/a?tagging="), ("POST", f"/{bucket}?delete="),
+                           ("GET", f"/{bucket}/pub/a?versionId=null"), ("GET", f"/{bucket}/pub/a?%76ersionId=null"), ("PUT", f"/{bucket}/pub/a?tagging="), ("POST", f"/{bucket}?delete="),
                            # Who may not list does not learn what is not there.
                            ("GET", f"/{bucket}/pub/none"), ("GET", "/no-such-bucket/pub/a")]:
         refused = served.open(method, target)
         assert (refused.status, refused.code) == (403, "AccessDenied"), (method, target, refused)
     assert served.open("HEAD", f"/{bucket}/secret").status == 403
     assert served.open("GET", f"/{bucket}/pub/a?response-content-type=text/html").code == "InvalidRequest"
+    assert served.open("GET", f"/{bucket}/pub/a?%72esponse-content-type=text/html").code == "InvalidRequest"
     # A wrong signature is not as good as none.
     assert served.ask("GET", f"/{bucket}/pub/a", signature="0" * 64).code == "SignatureDoesNotMatch"
 
@@ -174,6 +180,16 @@ def test_a_form_uploads_a_file(served, bucket, size):
     assert reply.headers["etag"] == got.headers["etag"] and got.headers["x-amz-storage-class"] == "STANDARD_IA"
 
 
+def test_a_form_may_have_tags(served, bucket):
+    tags = "<Tagging><TagSet><Tag><Key>who+what</Key><Value>a=b c</Value></Tag></TagSet></Tagging>"
+    assert served.form(bucket, {"key": "k", "tagging": tags}, b"x").status == 204
+    kept = served.ask("GET", f"/{bucket}/k?tagging=").body
+    assert b"<Key>who+what</Key><Value>a=b c</Value>" in kept, kept
+    assert served.form(bucket, {"key": "k", "tagging": "who=b"}, b"y").code == "MalformedXML"
+    assert served.form(bucket, {"key": "k", "tagging": tags.replace("who", "w" * 200)}, b"y").code == "InvalidTag"
+    assert served.ask("GET", f"/{bucket}/k").body == b"x"
+
+
 def test_a_form_says_what_it_wants_to_hear(served, bucket):
     done = served.form(bucket, {"key": "a&b", "success_action_status": "201"}, b"x")
     assert done.status == 201 and b"<Key>a&amp;b</Key>" in done.body and f"<Bucket>{bucket}</Bucket>".encode() in done.body
@@ -208,3 +224,57 @@ def test_a_forms_connection_goes_on(served, bucket):
         for request, status in [(raw("POST", target, headers, body), 204), (raw("POST", wrong[0], wrong[1], wrong[2]), 403),
                                 (raw("POST", target, headers, body), 204), (served.all.request("GET", f"/{bucket}/k"), 200)]:
             assert connection.send(request).reply().status == status
+
+
+# ── a browser ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SCRIPT = """<!DOCTYPE html><body>waiting<script>
+const said = {};
+const attempt = async (name, work) => { try { said[name] = await work(); } catch (error) { said[name] = error.name; } };
+(async () => {
+  await attempt("put", async () => (await fetch(URLS.put, {method: "PUT", body: "from a page", headers: {"content-type": "text/x"}})).headers.get("etag"));
+  await attempt("get", async () => (await fetch(URLS.get)).text());
+  await attempt("hidden", async () => (await fetch(URLS.get)).headers.get("x-amz-request-id"));
+  await attempt("delete", async () => (await fetch(URLS.delete, {method: "DELETE"})).status);
+  await attempt("elsewhere", async () => (await fetch(URLS.elsewhere)).text());
+  await attempt("form", async () => {
+    const form = new FormData();
+    for (const [name, value] of Object.entries(FIELDS)) form.append(name, value);
+    form.append("file", new Blob(["from a form"]), "f");
+    return (await fetch(URLS.form, {method: "POST", body: form})).status;
+  });
+  document.body.textContent = "SAID" + JSON.stringify(said) + "SAID";
+})();
+</script></body>"""
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="there is no chromium")
+def test_a_browser_puts_gets_and_posts_from_another_site(served, bucket, tmp_path):
+    """Chromium asks, is told, and holds pages to it."""
+    page = tmp_path / "index.html"
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer((HOST, 0), handler) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        origin = f"http://{HOST}:{site.server_port}"
+        rule = (f"<CORSRule><AllowedOrigin>{origin}</AllowedOrigin>" + "".join(f"<AllowedMethod>{m}</AllowedMethod>" for m in ("GET", "PUT", "POST"))
+                + "<AllowedHeader>content-type</AllowedHeader><ExposeHeader>ETag</ExposeHeader></CORSRule>")
+        assert served.ask("PUT", f"/{bucket}?cors=", f"<CORSConfiguration>{rule}</CORSConfiguration>".encode()).status == 200
+        assert served.ask("PUT", f"/{bucket}-other").status == 200
+        assert served.ask("PUT", f"/{bucket}-other/k", b"no CORS here").status == 200
+        target, _, body = served.all.form(bucket, {"key": "form"}, None)
+        fields = dict(re.findall(r'name="([^"]*)"\r\n\r\n([^\r]*)\r\n', body.decode()))
+        base = f"http://{served.address}"
+        urls = {"put": base + served.all.presign("PUT", f"/{bucket}/page"), "get": base + served.all.presign("GET", f"/{bucket}/page"),
+                "delete": base + served.all.presign("DELETE", f"/{bucket}/page"), "form": base + target,
+                "elsewhere": base + served.all.presign("GET", f"/{bucket}-other/k")}
+        page.write_text(SCRIPT.replace("<script>", f"<script>const URLS = {json.dumps(urls)}, FIELDS = {json.dumps(fields)};"))
+        shown = subprocess.run([CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-proxy-server", f"--user-data-dir={tmp_path}/profile",
+                                "--virtual-time-budget=20000", "--dump-dom", f"{origin}/index.html"],
+                               capture_output=True, text=True, timeout=120)
+        site.shutdown()
+    assert "SAID" in shown.stdout, shown
+    said = json.loads(shown.stdout.split("SAID")[1])
+    etag = served.ask("GET", f"/{bucket}/page").headers["etag"]
+    # What the rules do not allow, the browser does not show: the method, a header, a bucket without rules.
+    assert said == {"put": etag, "get": "from a page", "hidden": None, "delete": "TypeError", "elsewhere": "TypeError", "form": 204}
+    assert served.ask("GET", f"/{bucket}/form").body == b"from a form"

@@ -165,8 +165,9 @@ fn completes_upload(parts: &http::request::Parts) -> bool {
 fn unsign(request: &mut Request<Body>) -> Result<(), HttpError> {
     request.headers_mut().remove(AUTHORIZATION);
     let uri = request.uri();
-    let kept = signed::query(uri).filter(|(name, _)| !signed::is_of_signature(&name.to_ascii_lowercase()));
-    let kept: Vec<String> = kept.map(|(name, value)| format!("{name}={value}")).collect();
+    let names = signed::query(uri).map(|(name, _)| name.to_ascii_lowercase());
+    let parts = uri.query().unwrap_or_default().split('&').zip(names);
+    let kept: Vec<&str> = parts.filter(|(_, name)| !signed::is_of_signature(name)).map(|(part, _)| part).collect();
     let path_and_query = format!("{}?{}", uri.path(), kept.join("&"));
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = path_and_query.trim_end_matches('?').parse().ok();

@@ -14,8 +14,9 @@ use http::header::{
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri};
 use multer::Field;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use s3s::dto::{Metadata, PutObjectInput, StreamingBlob};
+use s3s::dto::{Metadata, PutObjectInput, StreamingBlob, Tagging};
 use s3s::stream::{ByteStream, RemainingLength};
+use s3s::xml::{Deserialize as _, Deserializer};
 use s3s::{Body, S3Error, S3ErrorCode, S3Request, S3Result, StdError, s3_error};
 use sync_wrapper::SyncStream;
 
@@ -187,8 +188,13 @@ fn described(fields: &BTreeMap<String, String>) -> S3Result<(HeaderMap, Metadata
         }
         let of_signature = signed::is_of_signature(name);
         let is_header = HEADERS.iter().any(|header| header.as_str() == name) || name == "content-md5";
+        if name == "tagging" {
+            let tags = HeaderValue::try_from(tagging(value)?).map_err(|error| s3_error!(error, InvalidArgument))?;
+            headers.insert("x-amz-tagging", tags);
+            continue;
+        }
         let header = match name.as_str() {
-            "acl" | "tagging" => format!("x-amz-{name}"),
+            "acl" => "x-amz-acl".to_owned(),
             name if is_header || (name.starts_with("x-amz-") && !of_signature) => name.to_owned(),
             _ => continue,
         };
@@ -198,6 +204,17 @@ fn described(fields: &BTreeMap<String, String>) -> S3Result<(HeaderMap, Metadata
     }
     refused::after_signatures(&headers, &Uri::default())?;
     Ok((headers, metadata))
+}
+
+/// The tags of a form, a document there, as the header of a PUT has them.
+fn tagging(document: &str) -> S3Result<String> {
+    let mut reader = Deserializer::new(document.as_bytes());
+    let read = Tagging::deserialize(&mut reader).and_then(|tags| reader.expect_eof().map(|()| tags));
+    let tags =
+        read.map_err(|error| s3_error!(error, MalformedXML, "the form's field \"tagging\" is no XML of tags"))?;
+    let encode = |text: Option<String>| utf8_percent_encode(&text.unwrap_or_default(), NON_ALPHANUMERIC).to_string();
+    let pairs = tags.tag_set.into_iter().map(|tag| format!("{}={}", encode(tag.key), encode(tag.value)));
+    Ok(pairs.collect::<Vec<_>>().join("&"))
 }
 
 /// The answer, in the form that the form asks for.

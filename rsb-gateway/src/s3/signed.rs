@@ -106,7 +106,7 @@ fn check_head<B>(request: &Request<B>, value: &[u8], rules: Rules<'_>) -> S3Resu
 
 fn check_query<B>(request: &Request<B>, rules: Rules<'_>) -> S3Result<()> {
     let place = Place::Query;
-    let one = |name| parameter(request, name).filter(|_| query(request.uri()).filter(|(n, _)| *n == name).count() == 1);
+    let one = |name| parameter(request, name).filter(|_| query(request.uri()).filter(|(n, _)| n == name).count() == 1);
     let (Some(algorithm), Some(credential), Some(date), Some(expires), Some(signed), Some(signature)) = (
         one("X-Amz-Algorithm"),
         one("X-Amz-Credential"),
@@ -281,17 +281,17 @@ fn time_ms(text: &str) -> Option<i64> {
 
 /// A parameter of a request's query, decoded.
 fn parameter<B>(request: &Request<B>, name: &str) -> Option<String> {
-    query(request.uri()).find(|(known, _)| *known == name).map(|(_, value)| decoded(value))
+    query(request.uri()).find(|(known, _)| known == name).map(|(_, value)| decoded(value))
 }
 
 fn decoded(value: &str) -> String {
     percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-/// The parameters of a query as they stand.
-pub(super) fn query(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {
+/// The parameters of a query: their names decoded, as s3s decodes them, their values as they stand.
+pub(super) fn query(uri: &Uri) -> impl Iterator<Item = (String, &str)> {
     let parts = uri.query().unwrap_or_default().split('&');
-    parts.map(|part| part.split_once('=').unwrap_or((part, "")))
+    parts.map(|part| part.split_once('=').unwrap_or((part, ""))).map(|(name, value)| (decoded(name), value))
 }
 
 #[cfg(test)]

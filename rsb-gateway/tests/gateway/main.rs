@@ -9,5 +9,6 @@ mod objects;
 mod openapi;
 mod prototype;
 mod refusals;
+mod s3;
 mod status;
 mod support;

@@ -30,6 +30,8 @@ pub const INLINE_LIMIT: usize = 16 << 10;
 
 pub struct Server {
     pub address: SocketAddr,
+    /// Where S3 is served, where it is.
+    pub s3: Option<String>,
     pub stores: Vec<Arc<InMemory>>,
     pub engine: Engine,
     pub certificate: Option<String>,
@@ -50,6 +52,7 @@ pub async fn start_with(change: impl FnOnce(&mut GatewayConfig)) -> Server {
     change(&mut config);
     let gateway = rsb_gateway::bind(engine.clone(), config).await.unwrap();
     let (address, base) = (gateway.local_addr(), gateway.url());
+    let s3 = gateway.s3_url().map(|url| url.split_once("://").unwrap().1.to_owned());
     let certificate = gateway.certificate_pem().map(str::to_owned);
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(gateway.run(async {
@@ -60,7 +63,7 @@ pub async fn start_with(change: impl FnOnce(&mut GatewayConfig)) -> Server {
         client = client.tls_certs_only([reqwest::Certificate::from_pem(pem.as_bytes()).unwrap()]);
     }
     let client = client.build().unwrap();
-    Server { address, stores, engine, certificate, client, base, stop: Some(stop), task: Some(task) }
+    Server { address, s3, stores, engine, certificate, client, base, stop: Some(stop), task: Some(task) }
 }
 
 async fn engine() -> (Engine, Vec<Arc<InMemory>>) {
@@ -183,6 +186,11 @@ impl Server {
     /// A connection to speak on by hand.
     pub async fn raw(&self) -> Raw {
         Raw { stream: TcpStream::connect(self.address).await.unwrap(), rest: Vec::new() }
+    }
+
+    /// The same to the S3 door.
+    pub async fn raw_s3(&self) -> Raw {
+        Raw { stream: TcpStream::connect(self.s3.as_deref().unwrap()).await.unwrap(), rest: Vec::new() }
     }
 
     /// Stops the gateway and waits until it has.

@@ -51,7 +51,9 @@ fn a_signature_in_the_head() {
     }
     let both = [("authorization", &*good), dated, digest];
     assert_eq!(code("/?X-Amz-Signature=0", &both, None), "InvalidArgument");
-    assert_eq!(code("/?AWSAccessKeyId=k&Signature=s&Expires=1", &[], None), "InvalidRequest");
+    for uri in ["/?AWSAccessKeyId=k&Signature=s&Expires=1", "/?AWSAccessKeyId=k&%53ignature=s&Expires=1"] {
+        assert_eq!(code(uri, &[], None), "InvalidRequest", "{uri}");
+    }
 }
 
 #[test]
@@ -89,6 +91,8 @@ fn a_signature_in_the_query() {
     ] {
         assert_eq!(code(&uri((name, value)), &[], None), expected, "{name}={value}");
     }
+    let hidden = uri(("X-Amz-Expires", "604801")).replace("X-Amz", "%58-Amz");
+    assert_eq!(code(&hidden, &[], None), "AuthorizationQueryParametersError");
     assert_eq!(code(&uri(("", "")), &[], Some("other")), "AuthorizationQueryParametersError");
     assert_eq!(code(&uri(("", "")), &[("x-amz-acl", "private")], None), "AccessDenied");
     let signed = uri(("X-Amz-SignedHeaders", "host%3Bx-amz-acl"));
