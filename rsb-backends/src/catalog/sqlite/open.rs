@@ -14,7 +14,7 @@ use super::readers::Readers;
 /// "RSBC", in the file's header.
 const APPLICATION_ID: i64 = 0x5253_4243;
 /// Each brings the schema one version further; they are never changed, only added to.
-const MIGRATIONS: &[&str] = &[include_str!("schema/001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/001.sql"), include_str!("schema/002.sql")];
 /// Rows that a connection may be ahead of who reads them: a page of a listing.
 const ROWS_AHEAD: usize = 1024;
 /// How long another program's lock (a backup, a shell) is waited for.

@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::super::{bulk, commit, list, reserve, views};
+use super::super::{bulk, commit, list, reserve, uploads, views};
 use super::*;
 
 /// What SQLite would do, a line for each step.
@@ -40,6 +40,10 @@ async fn queries_seek() {
         (bulk::FACTS, "SEARCH intents USING COVERING INDEX intents_by_name (bucket=? AND key=?)"),
         (bulk::NEW_KEYS, "USING COVERING INDEX records_by_name (bucket=? AND key=?)"),
         (bulk::CLOSE, "SEARCH i USING INDEX intents_by_name (bucket=? AND key=?)"),
+        (uploads::OPEN_OF_KEY, "USING INDEX open_uploads (bucket=? AND key=? AND id>?)"),
+        (uploads::OPEN_BEHIND, "USING INDEX open_uploads (bucket=? AND key>?)"),
+        (uploads::PARTS, "USING PRIMARY KEY (upload=? AND number>?)"),
+        (views::REFERENCED, "USING PRIMARY KEY (data_id=?)"),
         (reserve::GREATEST_OF_KEY, "USING COVERING INDEX records_by_name (bucket=? AND key=? AND kind=? AND live=?)"),
     ];
     for (sql, expected) in cases {
