@@ -1,6 +1,7 @@
 """The S3 door with the commands that people use, with every backend there and with as many stopped as may be lost: the aws
 cli, s3cmd, rclone, s5cmd and restic. Each is left to its defaults where an endpoint other than Amazon's allows it."""
 
+import http.client
 import os
 import subprocess
 
@@ -69,6 +70,15 @@ def test_aws_cli(site, bucket, source, large, tmp_path):
     aws("s3", "rb", f"s3://{bucket}", expect=1)
     aws("s3", "rb", "--force", f"s3://{bucket}")
     aws("s3", "ls", f"s3://{bucket}", expect=255)
+
+
+def test_an_empty_body_that_waits_to_be_asked_for(site):
+    """The aws cli waits so, and takes the next reply on the connection for this one's where it is not told to go on."""
+    connection = http.client.HTTPConnection(site.address, timeout=30)
+    connection.request("PUT", "/empty/body", b"", {"Expect": "100-continue", "Content-Length": "0"})
+    reply = connection.getresponse()
+    assert (reply.status, reply.headers["connection"]) == (403, "close")
+    connection.close()
 
 
 def test_s3cmd(site, bucket, source, large, tmp_path):
