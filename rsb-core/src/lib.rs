@@ -2,7 +2,8 @@
 //! knows `object_store::ObjectStore` and never a provider, an SQL driver or an HTTP server.
 //!
 //! Read in this order: [`scheme`], [`codec`], [`stripe`] (pure arithmetic), [`mod@format`] (bytes ↔ types), [`backend`] and
-//! [`placement`], [`catalog`], then the engine's parts and its façade [`engine`].
+//! [`placement`], [`catalog`], then the engine's parts and its façade [`engine`]. [`object_lock`] says what nobody may delete,
+//! [`lifecycle`] what is to end by itself.
 
 pub mod api;
 pub mod backend;

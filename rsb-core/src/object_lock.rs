@@ -245,3 +245,24 @@ fn time(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(chrono::DateTime::from_timestamp_millis);
     time.map_or_else(|| "for ever".to_owned(), |time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands in a bucket's record is read for ever.
+    #[test]
+    fn a_buckets_lock_is_kept_in_this_form() {
+        let default = |period| Some(DefaultRetention { mode: RetentionMode::Governance, period });
+        for (default, kept) in [
+            (None, "{}"),
+            (default(Period::Days(3)), r#"{"default":{"days":3,"mode":"governance"}}"#),
+            (default(Period::Years(1)), r#"{"default":{"mode":"governance","years":1}}"#),
+        ] {
+            let mut settings = BucketSettings::default();
+            BucketLock { default }.set(&mut settings);
+            assert_eq!(settings.extra[SETTING], kept);
+            assert_eq!(BucketLock::of(&settings).unwrap(), Some(BucketLock { default }));
+        }
+    }
+}

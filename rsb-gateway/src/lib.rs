@@ -5,7 +5,7 @@
 //! Read in this order: [`GatewayConfig`]; `server` and `stall` (connections) with `tls`; `call` (one request), `body`
 //! and `form` (what it brings), `auth`, `names` and `query` (what it asks for), `http` (ranges, conditions, replies), `problem`
 //! (errors); then `routes` and behind it the doors: `prototype`, `v1`, `health`, `metrics`, `page`; `jobs` holds what runs
-//! longer than a request; `s3` is the S3 door. docs/api.md and docs/s3.md describe all of it from the outside.
+//! longer than a request, `lifecycle` what runs all the time; `s3` is the S3 door, with its storage `classes`. docs/api.md and docs/s3.md describe all of it from the outside.
 
 mod app;
 mod auth;

@@ -17,8 +17,10 @@ pub const SETTING: &str = "s3-lifecycle";
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
-/// A rule: which objects, and when they end.
+/// A rule: which objects, and when they end. What a newer program may have added to one is not passed over: a rule that is not
+/// wholly understood ends nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Its name, one of its own in the bucket.
     pub id: String,
@@ -40,6 +42,7 @@ pub struct Rule {
 
 /// Which objects a rule is about: those for which all of it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Filter {
     /// The key begins with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +75,7 @@ pub enum Expiration {
 
 /// When versions end that have a newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Noncurrent {
     /// So many days after the next newer version was written, see [`due_ms`].
     pub days: u32,
@@ -120,4 +124,30 @@ pub fn expiry<'a>(rules: &'a [Rule], newest: &Manifest) -> Option<(&'a Rule, u64
         Expiration::LoneMarker(_) => None,
     };
     rules.iter().filter_map(due).min_by_key(|(_, due)| *due)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands in a bucket's record is read for ever.
+    #[test]
+    fn rules_are_kept_in_this_form() {
+        let kept = r#"[{"id":"a","enabled":true,"filter":{"prefix":"p","tags":{"k":"v"},"larger_than":1,"smaller_than":9},"expiration":{"days":3},"noncurrent":{"days":2,"keep":5},"abort_uploads_after_days":7},{"id":"b","enabled":false,"filter":{"prefix":"","old_form":true},"expiration":{"date-ms":86400000}},{"id":"c","enabled":true,"filter":{},"expiration":{"lone-marker":true}}]"#;
+        let rules: Vec<Rule> = serde_json::from_str(kept).unwrap();
+        assert_eq!(serde_json::to_string(&rules).unwrap(), kept);
+        assert_eq!(rules[0].filter.tags["k"], "v");
+        assert_eq!(
+            (rules[0].expiration, rules[2].expiration),
+            (Some(Expiration::Days(3)), Some(Expiration::LoneMarker(true)))
+        );
+        assert_eq!(rules[1].expiration, Some(Expiration::DateMs(DAY_MS)));
+        for newer in [
+            r#"[{"id":"a","enabled":true,"but_not":1}]"#,
+            r#"[{"id":"a","enabled":true,"filter":{"age":1}}]"#,
+            r#"[{"id":"a","enabled":true,"noncurrent":{"days":1,"unless":1}}]"#,
+        ] {
+            assert!(serde_json::from_str::<Vec<Rule>>(newer).is_err(), "{newer}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Settings of buckets: what is changed at once, what is too long, what lasts.
 
+use futures::FutureExt;
 use rsb_core::format::manifest::Versions;
 use rsb_core::names::MAX_SETTING_LEN;
 use rsb_core::*;
@@ -100,4 +101,21 @@ async fn of_tags_given_at_once_each_has_a_revision_of_its_own() {
     revisions.sort_unstable();
     assert_eq!(revisions, (1..=16).collect::<Vec<u32>>());
     assert_eq!(get(&engine, "x", None).await.unwrap(), content(500, 1));
+}
+
+#[tokio::test]
+async fn new_settings_refuse_no_write() {
+    let world = World::new(2, 1, 3);
+    let engine = with_bucket(&world).await;
+    let set = |i: usize| {
+        let engine = engine.clone();
+        async move { engine.update_bucket_extra("bucket", "s", Some(i.to_string())).await.map(|_| ()) }
+    };
+    let write = |i: usize| {
+        let engine = engine.clone();
+        async move { put(&engine, &format!("x{i}"), b"1").await.map(|_| ()) }
+    };
+    let all = (0..40).map(|i| if i % 4 == 0 { set(i).left_future() } else { write(i).right_future() });
+    futures::future::try_join_all(all).await.unwrap();
+    assert_eq!(keys(&engine).await.len(), 30);
 }

@@ -5,7 +5,7 @@
 //! (who may do what, and what is served at all) with [`policy`] (what everybody may), [`lenient`] and [`refused`] (what is
 //! passed over, and what a request must not ask for), [`cors`], [`errors`] and [`sentences`]; [`body`] and [`checksums`] (what a request
 //! brings), [`form`] with [`form_policy`] (the same from a browser's form), [`facts`] (metadata), [`versions`] (which version
-//! is meant); then the operations, collected in [`operations`]. docs/s3.md describes the door
+//! is meant), [`tags`], [`lock`]; then the operations, collected in [`operations`]. docs/s3.md describes the door
 //! from the outside.
 
 mod access;
