@@ -42,6 +42,7 @@ pub fn engine_config(config: &Config) -> Result<EngineConfig, Failure> {
     out.spread = r.spread.clone();
     out.memory_limit = config.gateway.memory_limit;
     out.grace = r.grace;
+    out.multipart_expiry = r.multipart_expiry;
     out.straggler_limit = r.straggler_limit;
     out.hedge_after = r.hedge_after;
     out.etag = config.gateway.etag;

@@ -19,7 +19,7 @@ use crate::engine::EngineConfig;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::Checksums;
-use crate::id::{DataId, RepositoryId};
+use crate::id::{DataId, RepositoryId, UploadId};
 use crate::lease::Leases;
 
 /// Objects that share one of so many locks wait for each other's revisions.
@@ -51,6 +51,10 @@ pub(crate) struct Core {
     uncertain: Mutex<Option<String>>,
     /// One revision of a version is written at a time: two writers of the same number would lose one of them.
     revisions: Vec<tokio::sync::Mutex<()>>,
+    /// Held from looking at an upload's parts to changing what it has, so that none is removed while it is completed.
+    uploads: Vec<Arc<tokio::sync::Mutex<()>>>,
+    /// Uploads whose object may become visible although its write was not acknowledged: their parts' shards must stay.
+    doubtful_uploads: Mutex<BTreeSet<UploadId>>,
     /// Ends the work that goes on for as long as the repository is open.
     pub closing: CancellationToken,
 }
@@ -90,6 +94,8 @@ impl Core {
             read_only: Mutex::new(config.read_only.then(|| "it was opened read-only".to_owned())),
             uncertain: Mutex::default(),
             revisions: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
+            uploads: (0..REVISION_LOCKS).map(|_| Arc::default()).collect(),
+            doubtful_uploads: Mutex::default(),
             closing: CancellationToken::new(),
             config,
         }
@@ -162,6 +168,21 @@ impl Core {
         let mut hasher = DefaultHasher::new();
         (bucket, key).hash(&mut hasher);
         self.revisions[(hasher.finish() % REVISION_LOCKS) as usize].lock().await
+    }
+
+    /// Held while an upload's parts are changed or put together.
+    pub async fn changing_upload(&self, id: UploadId) -> tokio::sync::OwnedMutexGuard<()> {
+        let at = id.0.as_u64_pair().1 % REVISION_LOCKS;
+        self.uploads[at as usize].clone().lock_owned().await
+    }
+
+    /// The shards of an upload's parts must stay until a catch-up has looked for its object.
+    pub fn doubt_upload(&self, id: UploadId) {
+        lock(&self.doubtful_uploads).insert(id);
+    }
+
+    pub fn is_doubtful_upload(&self, id: UploadId) -> bool {
+        lock(&self.doubtful_uploads).contains(&id)
     }
 
     /// Protects a data id whose bytes are arriving from the sweep, until the guard is dropped.

@@ -86,6 +86,10 @@ id_type! {
     DataId
 }
 id_type! {
+    /// A multipart upload, given when it is begun.
+    UploadId
+}
+id_type! {
     /// A manifest file: a batch of one or more records.
     BatchId
 }

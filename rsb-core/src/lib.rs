@@ -35,7 +35,7 @@ mod write;
 
 pub use api::*;
 pub use backend::{Backend, Cost, Role};
-pub use engine::{Engine, EngineConfig};
+pub use engine::{Completing, Engine, EngineConfig};
 pub use env::Env;
 pub use error::{Error, ErrorKind, Result};
 pub use placement::Spread;

@@ -117,7 +117,11 @@ impl BucketLock {
 impl ObjectLock {
     /// The lock of a version.
     pub fn of(manifest: &Manifest) -> Self {
-        let extra = &manifest.extra;
+        Self::read(&manifest.extra)
+    }
+
+    /// The lock among extra facts.
+    pub(crate) fn read(extra: &BTreeMap<String, String>) -> Self {
         let retention = extra.get(MODE).map(|mode| Retention {
             mode: if mode == "governance" { RetentionMode::Governance } else { RetentionMode::Compliance },
             // In doubt it lasts for ever.

@@ -18,6 +18,7 @@ use crate::watch;
 use crate::write::cleanup::remove_batch;
 use crate::write::commit::Committer;
 use crate::write::compact::compact;
+use crate::write::multipart::expire;
 
 pub(crate) async fn sweep(
     core: &Arc<Core>,
@@ -35,6 +36,7 @@ pub(crate) async fn sweep(
         report.unreachable = caught_up.unreachable;
         return Ok(report);
     }
+    report.uploads_expired = expire(core, request.dry_run).await?;
     let mut sweep = Sweep { core, dry_run: request.dry_run, horizon_ms: horizon(core), spared: BTreeSet::new() };
     let certain = sweep.batches(&mut report).await?;
     if !report.unreachable.is_empty() {
@@ -125,7 +127,8 @@ impl Sweep<'_> {
 
     /// For every data id that a live version points at, the backend of each shard.
     async fn named_shards(&self) -> Result<HashMap<DataId, Vec<String>>> {
-        let mut named = HashMap::new();
+        // Parts before versions: one that is completed meanwhile has been seen as a part.
+        let mut named = self.named_by_parts().await?;
         let mut after = None;
         loop {
             let page = self.core.catalog.versions_after(after.clone(), 1000).await?;
@@ -135,6 +138,25 @@ impl Sweep<'_> {
                 let Body::Segments(body) = &entry.manifest.body else { continue };
                 for view in body.views() {
                     named.insert(view.data_id, view.backends.iter().map(|b| (*b).to_owned()).collect());
+                }
+            }
+        }
+    }
+
+    /// The same for the parts of open uploads.
+    async fn named_by_parts(&self) -> Result<HashMap<DataId, Vec<String>>> {
+        let catalog = &self.core.catalog;
+        let mut named = HashMap::new();
+        let mut after = None;
+        loop {
+            let page = catalog.uploads_after(after, 1000).await?;
+            let Some(last) = page.last() else { return Ok(named) };
+            after = Some(last.id);
+            for upload in page {
+                for part in catalog.parts(upload.id, 0, usize::MAX).await? {
+                    for view in part.body.views() {
+                        named.insert(view.data_id, view.backends.iter().map(|b| (*b).to_owned()).collect());
+                    }
                 }
             }
         }

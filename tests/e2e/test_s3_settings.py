@@ -232,6 +232,30 @@ def test_locks_and_tags_outlive_the_catalog(tmp_path):
         assert s3.get_object(Bucket="locked", Key="k")["Body"].read() == content(SMALL)
 
 
+def test_an_upload_in_parts_is_locked_tagged_and_of_its_class(door, s3, locking):
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 3}}
+    s3.put_object_lock_configuration(Bucket=locking, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule})
+    until = in_days(5)
+    own = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until, "ObjectLockLegalHoldStatus": "ON"}
+    data = content(5 * MIB + 3)
+    for key, lock in (("own", own), ("default", {})):
+        this = {"Bucket": locking, "Key": key}
+        upload = s3.create_multipart_upload(Tagging="a=1", StorageClass="HOT", **lock, **this)["UploadId"]
+        parts = []
+        for number, body in enumerate((data[:5 * MIB], data[5 * MIB:]), 1):
+            part = s3.upload_part(UploadId=upload, PartNumber=number, Body=body, **this)
+            parts.append({"PartNumber": number, "ETag": part["ETag"]})
+        version = s3.complete_multipart_upload(UploadId=upload, MultipartUpload={"Parts": parts}, **this)["VersionId"]
+        got = s3.get_object(**this)
+        assert (got["Body"].read(), got["TagCount"], got["StorageClass"]) == (data, 1, "HOT")
+        found = rsb("--server", door.gateway.url, "--json", "stat", f"{locking}/{key}", expect=0).json()
+        assert (found["data_shards"], found["parity_shards"]) == (1, 2)
+        assert refusal(s3.delete_object, VersionId=version, **this) == ("AccessDenied", 403)
+        assert got["ObjectLockMode"] == ("COMPLIANCE" if lock else "GOVERNANCE")
+        assert abs(got["ObjectLockRetainUntilDate"] - in_days(5 if lock else 3)) < datetime.timedelta(minutes=1)
+        assert got.get("ObjectLockLegalHoldStatus") == ("ON" if lock else None)
+
+
 # ── lifecycle ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 def rule(**of):
@@ -283,7 +307,10 @@ def test_lifecycle_rules_are_followed(tmp_path, clock_shift):
         for body in (b"1", b"2"):
             s3.put_object(Body=body, **kept)
         rules = [rule(Filter={"Prefix": "logs/"}, Expiration={"Days": 1}),
-                 rule(ID="n", Filter={"Prefix": "k"}, NoncurrentVersionExpiration={"NoncurrentDays": 1})]
+                 rule(ID="n", Filter={"Prefix": "k"}, NoncurrentVersionExpiration={"NoncurrentDays": 1}),
+                 rule(ID="u", Filter={"Prefix": "up"}, AbortIncompleteMultipartUpload={"DaysAfterInitiation": 1})]
+        for key in ("up/1", "down/1"):
+            s3.create_multipart_upload(Bucket="plain", Key=key)
         for name in ("plain", "kept"):
             s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration={"Rules": rules})
         # A run after the rules were set ends nothing yet: it is not their time.
@@ -295,6 +322,8 @@ def test_lifecycle_rules_are_followed(tmp_path, clock_shift):
     with door.gateway:
         names = lambda bucket, query="": [o["key"] for o in door.gateway.request("GET", f"/v1/b/{bucket}/o{query}").json()["objects"]]
         wait_until(lambda: names("plain") == ["other"] and names("kept", "?versions=true") == ["k", "logs/a", "logs/a", "other"])
+        wait_until(lambda: "plain/up/1" in door.gateway.log.read_text(errors="replace"))
+        assert "plain/down/1" not in door.gateway.log.read_text(errors="replace")
         assert "ended by a lifecycle rule" in door.gateway.log.read_text(errors="replace")
         assert door.gateway.stop() == 0
 

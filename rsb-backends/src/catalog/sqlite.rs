@@ -9,6 +9,7 @@ mod open;
 mod reserve;
 mod row;
 mod upkeep;
+mod uploads;
 mod views;
 mod writer;
 
@@ -22,10 +23,10 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use rsb_core::catalog::{
     BatchRow, Catalog, Commit, Committed, Counts, Entry, Holder, Intent, LedgerEntry, LedgerItem, ListPage, ListQuery,
-    Located, LocatedRecord, RecordRow, Reserve, Reserved,
+    Located, LocatedRecord, PartRow, RecordRow, Reserve, Reserved, UploadRow,
 };
 use rsb_core::format::manifest::BucketRecord;
-use rsb_core::id::{BatchId, DataId, VersionId};
+use rsb_core::id::{BatchId, DataId, UploadId, VersionId};
 use rsb_core::{Error, ErrorKind, Result};
 use sqlx::{SqliteConnection, SqlitePool};
 
@@ -193,6 +194,41 @@ impl Catalog for SqliteCatalog {
 
     async fn referrers(&self, id: DataId) -> Result<Vec<Entry>> {
         self.read(|conn| Box::pin(views::referrers(conn, id))).await
+    }
+
+    async fn begin_upload(&self, upload: UploadRow) -> Result<()> {
+        self.write(|conn| Box::pin(uploads::begin(conn, upload))).await
+    }
+
+    async fn upload(&self, id: UploadId) -> Result<Option<UploadRow>> {
+        self.read(|conn| Box::pin(uploads::one(conn, id))).await
+    }
+
+    async fn uploads_after(&self, after: Option<UploadId>, limit: usize) -> Result<Vec<UploadRow>> {
+        self.read(|conn| Box::pin(uploads::after(conn, after, limit))).await
+    }
+
+    async fn open_uploads(
+        &self,
+        bucket: &str,
+        from: &[u8],
+        after: Option<UploadId>,
+        limit: usize,
+    ) -> Result<Vec<UploadRow>> {
+        let (bucket, from) = (bucket.to_owned(), from.to_vec());
+        self.read(|conn| Box::pin(async move { uploads::open(conn, &bucket, &from, after, limit).await })).await
+    }
+
+    async fn put_part(&self, id: UploadId, part: PartRow, ledger: Vec<LedgerEntry>) -> Result<Option<PartRow>> {
+        self.write(move |conn| Box::pin(uploads::put_part(conn, id, part, ledger))).await
+    }
+
+    async fn parts(&self, id: UploadId, after: u16, limit: usize) -> Result<Vec<PartRow>> {
+        self.read(|conn| Box::pin(uploads::parts(conn, id, after, limit))).await
+    }
+
+    async fn forget_upload(&self, id: UploadId) -> Result<Vec<PartRow>> {
+        self.write(move |conn| Box::pin(uploads::forget(conn, id))).await
     }
 
     async fn ledger_add(&self, entries: Vec<LedgerEntry>) -> Result<()> {

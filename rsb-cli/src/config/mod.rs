@@ -92,6 +92,9 @@ pub struct Repository {
     /// Nothing younger is garbage.
     #[serde(serialize_with = "units::duration")]
     pub grace: Duration,
+    /// A multipart upload is aborted when it was begun so long ago and not completed; zero: never.
+    #[serde(serialize_with = "units::duration")]
+    pub multipart_expiry: Duration,
     /// How long the rest is waited for once enough shards are durable.
     #[serde(serialize_with = "units::duration")]
     pub straggler_limit: Duration,

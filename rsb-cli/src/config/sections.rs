@@ -42,6 +42,7 @@ fn repository(r: Reader<'_>) -> Repository {
         spread: spread(&r),
         ack_margin: r.count("ack_margin", 0, 255),
         grace: r.duration("grace").unwrap_or(Duration::from_secs(24 * 3600)),
+        multipart_expiry: r.duration("multipart_expiry").unwrap_or(Duration::from_secs(7 * 24 * 3600)),
         straggler_limit: r.duration("straggler_limit").unwrap_or(Duration::from_secs(2)),
         hedge_after: r.duration("hedge_after").unwrap_or(Duration::from_millis(500)),
         catalog: r.string("catalog").unwrap_or_else(|| "sqlite://rsb.db".into()),

@@ -1,5 +1,6 @@
 //! What goes into the engine and what comes out of it: requests, replies, reports. Plain data.
 
+mod multipart;
 mod reports;
 
 use std::collections::BTreeMap;
@@ -14,10 +15,12 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::{ListAfter, Precondition};
 use crate::error::Result;
 use crate::format::manifest::{Body, Etag, Manifest};
+use crate::format::parts::ObjectChecksum;
 use crate::id::{DataId, VersionId};
 use crate::object_lock::ObjectLock;
 use crate::scheme::Scheme;
 
+pub use self::multipart::*;
 pub use self::reports::*;
 
 /// A body that arrives: an error in it undoes the write.
@@ -49,6 +52,8 @@ pub struct PutRequest {
     /// Also make the prototype's digests (SHA-256 of the k contiguous runs), which need `len` to be made in one pass;
     /// without it they are made by reading back.
     pub run_digests: bool,
+    /// The checksum to keep with the object, which is known at the body's end.
+    pub checksum: Late<ObjectChecksum>,
 }
 
 /// A copy of an object.

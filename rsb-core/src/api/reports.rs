@@ -264,6 +264,9 @@ pub struct SweepReport {
     pub tombstones_dropped: u64,
     /// Batches with mostly dead records that were compacted.
     pub batches_compacted: u64,
+    /// Multipart uploads that had expired.
+    #[serde(default)]
+    pub uploads_expired: u64,
     /// Bytes removed.
     pub bytes_removed: u64,
     /// Files that are garbage but younger than the grace time.

@@ -3,6 +3,7 @@
 
 mod reserve;
 mod state;
+mod uploads;
 mod views;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -115,11 +116,47 @@ impl Catalog for MemoryCatalog {
 
     async fn unreferenced(&self, ids: &[DataId]) -> Result<Vec<DataId>> {
         let state = self.state();
-        Ok(ids.iter().copied().filter(|id| !state.references.contains_key(id)).collect())
+        let in_parts = state.data_of_parts();
+        let is_free = |id: &DataId| !state.references.contains_key(id) && !in_parts.contains(id);
+        Ok(ids.iter().copied().filter(is_free).collect())
     }
 
     async fn referrers(&self, id: DataId) -> Result<Vec<Entry>> {
         Ok(self.state().referrers(id))
+    }
+
+    async fn begin_upload(&self, upload: UploadRow) -> Result<()> {
+        self.state().begin_upload(upload)
+    }
+
+    async fn upload(&self, id: UploadId) -> Result<Option<UploadRow>> {
+        Ok(self.state().uploads.get(&id).cloned())
+    }
+
+    async fn uploads_after(&self, after: Option<UploadId>, limit: usize) -> Result<Vec<UploadRow>> {
+        Ok(self.state().uploads_after(after, limit))
+    }
+
+    async fn open_uploads(
+        &self,
+        bucket: &str,
+        from: &[u8],
+        after: Option<UploadId>,
+        limit: usize,
+    ) -> Result<Vec<UploadRow>> {
+        Ok(self.state().open_uploads(bucket, from, after, limit))
+    }
+
+    async fn put_part(&self, id: UploadId, part: PartRow, ledger: Vec<LedgerEntry>) -> Result<Option<PartRow>> {
+        self.state().put_part(id, part, ledger)
+    }
+
+    async fn parts(&self, id: UploadId, after: u16, limit: usize) -> Result<Vec<PartRow>> {
+        Ok(self.state().parts_after(id, after, limit))
+    }
+
+    async fn forget_upload(&self, id: UploadId) -> Result<Vec<PartRow>> {
+        Ok(self.state().forget_upload(id))
     }
 
     async fn ledger_add(&self, entries: Vec<LedgerEntry>) -> Result<()> {

@@ -13,15 +13,17 @@
 pub mod listing;
 mod memory;
 pub mod refusal;
+mod uploads;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 pub use self::memory::MemoryCatalog;
+pub use self::uploads::{ChecksumWish, Completed, PartRow, UploadRow};
 use crate::error::Result;
 use crate::format::batch::Extent;
 use crate::format::manifest::{BucketRecord, Manifest, Record, Tombstone};
-use crate::id::{BatchId, DataId, VersionId};
+use crate::id::{BatchId, DataId, UploadId, VersionId};
 
 /// Where a record lies: the same offset on every backend that holds the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -212,6 +214,8 @@ pub struct Commit {
     pub records: Vec<LocatedRecord>,
     /// What is short of it, noted in the same transaction.
     pub ledger: Vec<LedgerEntry>,
+    /// The multipart uploads that its records complete: from then on they are not open, and have no parts.
+    pub completes: Vec<(UploadId, Completed)>,
 }
 
 /// What a listing asks for.
@@ -416,10 +420,33 @@ pub trait Catalog: Send + Sync + std::fmt::Debug + 'static {
     /// Marks a live tombstone, or a live record of a deleted bucket, dead.
     async fn drop_record(&self, at: Located) -> Result<()>;
 
-    /// Which of these data ids no live version points at.
+    /// Which of these data ids no live version points at, and no part of an upload.
     async fn unreferenced(&self, ids: &[DataId]) -> Result<Vec<DataId>>;
     /// Live versions that point at a data id, in order of (bucket, key, version).
     async fn referrers(&self, id: DataId) -> Result<Vec<Entry>>;
+
+    /// Remembers an upload that is begun. `NotFound` where its bucket does not exist.
+    async fn begin_upload(&self, upload: UploadRow) -> Result<()>;
+    /// An upload, open or completed.
+    async fn upload(&self, id: UploadId) -> Result<Option<UploadRow>>;
+    /// All uploads, open or completed, in order of id, after the given one.
+    async fn uploads_after(&self, after: Option<UploadId>, limit: usize) -> Result<Vec<UploadRow>>;
+    /// Open uploads of a bucket in order of (key, id), from the key `from` on (bytes, for the place behind a prefix need
+    /// not be UTF-8); with `after` only those of that key with a greater id, and those behind it.
+    async fn open_uploads(
+        &self,
+        bucket: &str,
+        from: &[u8],
+        after: Option<UploadId>,
+        limit: usize,
+    ) -> Result<Vec<UploadRow>>;
+    /// Adds a part to an open upload, and lines to the ledger. Gives the part of the same number that it replaces.
+    /// `NotFound` where the upload is not open.
+    async fn put_part(&self, id: UploadId, part: PartRow, ledger: Vec<LedgerEntry>) -> Result<Option<PartRow>>;
+    /// Parts of an upload in order of number, after the given number.
+    async fn parts(&self, id: UploadId, after: u16, limit: usize) -> Result<Vec<PartRow>>;
+    /// Forgets an upload, open or completed. Gives the parts that it had; none where it is not known.
+    async fn forget_upload(&self, id: UploadId) -> Result<Vec<PartRow>>;
 
     /// Adds or replaces lines of the ledger.
     async fn ledger_add(&self, entries: Vec<LedgerEntry>) -> Result<()>;

@@ -2,7 +2,7 @@
 
 use super::Located;
 use crate::error::{Error, ErrorKind};
-use crate::id::BatchId;
+use crate::id::{BatchId, UploadId};
 
 /// There is no such bucket.
 pub fn no_bucket(bucket: &str) -> Error {
@@ -40,6 +40,14 @@ pub fn condition(bucket: &str, key: &str) -> Error {
     let message = format!("the condition of this write does not hold for {bucket}/{key} as it is now; read it again");
     Error::new(ErrorKind::PreconditionFailed, message).object(format!("{bucket}/{key}"))
 }
+
+/// The upload was never begun, or is at its end.
+pub fn no_upload(id: UploadId) -> Error {
+    Error::not_found(format!("there is no open upload {id}; it may have been completed or aborted")).object(UPLOAD)
+}
+
+/// What an error about an upload is about: no bucket or object has such a name.
+pub const UPLOAD: &str = "?uploadId";
 
 /// The batch is not in the catalog.
 pub fn no_batch(id: BatchId) -> Error {

@@ -1,6 +1,7 @@
 //! Buckets: make, change, delete, look.
 
 use super::Engine;
+use crate::api::ExpireUploads;
 use crate::catalog::{BucketRule, Precondition, Reserved};
 use crate::error::{Error, Result};
 use crate::format::manifest::{BucketRecord, BucketSettings, Record, Versions};
@@ -74,7 +75,12 @@ impl Engine {
     pub async fn delete_bucket(&self, name: &str) -> Result<()> {
         let _revising = self.core.revising(name, "").await;
         let old = self.bucket(name).await?;
-        self.write_bucket(name, BucketRule::Empty, old.created_ms, old.settings, true).await.map(|_| ())
+        self.write_bucket(name, BucketRule::Empty, old.created_ms, old.settings, true).await?;
+        let uploads = ExpireUploads { bucket: Some(name.to_owned()), prefix: String::new(), before_ms: u64::MAX };
+        if let Err(error) = self.expire_uploads(&uploads).await {
+            tracing::warn!(bucket = name, %error, "the uploads to a deleted bucket could not be aborted; they expire");
+        }
+        Ok(())
     }
 
     async fn write_bucket(

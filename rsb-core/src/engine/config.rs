@@ -25,6 +25,9 @@ pub struct EngineConfig {
     pub memory_limit: u64,
     /// Nothing younger is garbage.
     pub grace: Duration,
+    /// A multipart upload that was begun so long ago and not completed is aborted, and a completed one forgotten; zero:
+    /// never.
+    pub multipart_expiry: Duration,
     /// Once enough shards are durable, the rest are waited for at most this long.
     pub straggler_limit: Duration,
     /// A read that has not answered for this long starts a parity read.
@@ -51,6 +54,7 @@ impl EngineConfig {
             spread: Spread::Label("provider".into()),
             memory_limit: 512 << 20,
             grace: Duration::from_secs(24 * 3600),
+            multipart_expiry: Duration::from_secs(7 * 24 * 3600),
             straggler_limit: Duration::from_secs(2),
             hedge_after: Duration::from_millis(500),
             watch_every: Duration::from_secs(10),

@@ -1,7 +1,7 @@
 //! Copies, which move no bytes.
 
 use super::Engine;
-use crate::api::{CopyRequest, ObjectInfo, PutRequest};
+use crate::api::{CopyRequest, Late, ObjectInfo, PutRequest};
 use crate::catalog::{BucketRule, Precondition, Reserved};
 use crate::error::Result;
 use crate::format::manifest::{Body, Manifest, Record, Versions};
@@ -49,6 +49,7 @@ impl Engine {
                 tags: source.tags,
                 lock: request.lock,
                 run_digests: source.run_digests.is_some(),
+                checksum: source.checksum.map(Late::from).unwrap_or_default(),
             };
             let body = read::open(&self.core, held, 0..source.size).stream;
             return write::put(&self.core, &self.committer, put, body).await;

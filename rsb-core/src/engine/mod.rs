@@ -4,11 +4,13 @@ mod buckets;
 mod config;
 mod copy;
 mod lock;
+mod multipart;
 mod versions;
 
 use std::sync::Arc;
 
 pub use self::config::EngineConfig;
+pub use self::multipart::Completing;
 use crate::api::*;
 use crate::backend::Backend;
 use crate::catalog::{BucketRule, Catalog, LedgerItem, ListItem, ListQuery, Precondition, Reserved};
@@ -78,6 +80,7 @@ impl Engine {
             core.env.observe_id(id.0);
         }
         watch::start(&core);
+        write::multipart::start_expiry(&core);
         Ok(Self { committer: Committer::start(core.clone()), core, domain_warning })
     }
 
@@ -155,6 +158,7 @@ impl Engine {
             make,
             ledger: Vec::new(),
             hold: None,
+            completes: None,
         };
         Ok(self.committer.commit(pending).await?)
     }
@@ -286,6 +290,8 @@ impl Engine {
                 body: Body::None,
                 run_digests: None,
                 extra: Default::default(),
+                parts: None,
+                checksum: None,
             })
         };
         let (b, k) = (bucket.to_owned(), key.to_owned());

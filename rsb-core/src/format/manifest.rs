@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FormatError;
 use super::batch::MAX_RECORD_LEN;
+use super::parts::{ObjectChecksum, Parts};
 use super::shard::MAX_SYMBOL_LEN;
 use crate::id::{DataId, VersionId};
 use crate::scheme::Scheme;
@@ -82,10 +83,16 @@ pub struct Manifest {
     /// The prototype's digests: SHA-256 of the k contiguous data runs.
     #[n(13)]
     pub run_digests: Option<Vec<Digest>>,
-    /// The writer's own extra facts, kept and passed on (parts of a multipart upload, object lock, …).
+    /// The writer's own extra facts, kept and passed on (object lock, …).
     #[n(14)]
     #[cbor(default)]
     pub extra: BTreeMap<String, String>,
+    /// The parts of the multipart upload that wrote it.
+    #[n(15)]
+    pub parts: Option<Parts>,
+    /// The checksum that its sender gave.
+    #[n(16)]
+    pub checksum: Option<ObjectChecksum>,
 }
 
 /// A SHA-256 digest.
@@ -442,6 +449,7 @@ impl Manifest {
     }
 
     fn validate(&self) -> Result<(), String> {
+        self.parts.as_ref().map_or(Ok(()), |parts| parts.validate(self.size))?;
         match &self.body {
             Body::None if self.size > 0 => return Err(format!("{} bytes, and nowhere to have them", self.size)),
             Body::None => {}

@@ -1,12 +1,13 @@
 //! Bytes ↔ types, versioned. `docs/format.md` has the tables; what stands here must agree with them for ever.
 //!
-//! Order to read: [`checksum`], [`shard`], [`manifest`] (what a record says), [`batch`] (how records lie in a manifest
+//! Order to read: [`checksum`], [`shard`], [`manifest`] and [`parts`] (what a record says), [`batch`] (how records lie in a manifest
 //! file), [`marker`], [`paths`].
 
 pub mod batch;
 pub mod checksum;
 pub mod manifest;
 pub mod marker;
+pub mod parts;
 pub mod paths;
 pub mod shard;
 

@@ -4,12 +4,13 @@
 use futures::stream::{self, StreamExt};
 
 use super::judge::{Ending, Judge, Verdict};
-use super::{Rule, rules_of};
-use crate::api::{LifecycleReport, Progress};
+use super::{DAY_MS, Rule, rules_of};
+use crate::api::{ExpireUploads, LifecycleReport, Progress};
 use crate::catalog::{ListItem, ListQuery, Precondition};
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::BucketRecord;
+use crate::write::multipart;
 
 /// Versions looked at in one go.
 const PAGE: usize = 1000;
@@ -33,7 +34,11 @@ pub(crate) async fn run(engine: &Engine, dry_run: bool, progress: &Progress) -> 
         if !rules.iter().any(|rule| rule.enabled) {
             continue;
         }
-        match versions(engine, &bucket, &rules, dry_run, progress, &mut report).await {
+        let followed = async {
+            report.uploads += uploads(engine, &bucket, &rules, dry_run).await?;
+            versions(engine, &bucket, &rules, dry_run, progress, &mut report).await
+        };
+        match followed.await {
             // The bucket was deleted meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             // Nothing can be ended now, in whatever bucket.
@@ -45,6 +50,21 @@ pub(crate) async fn run(engine: &Engine, dry_run: bool, progress: &Progress) -> 
         }
     }
     Ok(report)
+}
+
+/// Aborts uploads that were begun too long ago. Gives how many there were.
+async fn uploads(engine: &Engine, bucket: &BucketRecord, rules: &[Rule], dry_run: bool) -> Result<u64> {
+    let now_ms = engine.core.env.now_ms();
+    let mut aborted = 0;
+    for rule in rules.iter().filter(|rule| rule.enabled) {
+        let Some(days) = rule.abort_uploads_after_days else { continue };
+        // Due are those of the days before: see `due_ms`.
+        let before_ms = (now_ms / DAY_MS).saturating_sub(days.into()) * DAY_MS;
+        let prefix = rule.filter.prefix.clone().unwrap_or_default();
+        let which = ExpireUploads { bucket: Some(bucket.name.clone()), prefix, before_ms };
+        aborted += multipart::abort_those(&engine.core, &which, dry_run).await?;
+    }
+    Ok(aborted)
 }
 
 async fn versions(

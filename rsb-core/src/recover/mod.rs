@@ -89,7 +89,7 @@ impl Recovery<'_> {
             return Ok(());
         }
         let row = BatchRow { id, len_bytes: loaded.len_bytes, copies: copies as u16, holders: loaded.holders.clone() };
-        let commit = Commit { batch: row, records: loaded.located(), ledger: Vec::new() };
+        let commit = Commit { batch: row, records: loaded.located(), ledger: Vec::new(), completes: Vec::new() };
         self.catalog.commit(commit).await?;
         Ok(())
     }

@@ -349,6 +349,7 @@ async fn revise(
         make: Box::new(move |_| Record::Version(manifest)),
         ledger: Vec::new(),
         hold: None,
+        completes: None,
     };
     committer.commit(pending).await?;
     Ok(())

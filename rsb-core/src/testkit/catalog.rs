@@ -10,6 +10,7 @@ mod listing;
 mod records;
 mod reserve;
 mod rows;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -27,4 +28,5 @@ pub async fn run(make: impl AsyncFn() -> Arc<dyn Catalog>) {
     rows::run(&make).await;
     ledger::run(&make).await;
     listing::run(&make).await;
+    uploads::run(&make).await;
 }

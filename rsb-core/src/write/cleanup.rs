@@ -7,10 +7,10 @@ use std::sync::Arc;
 use object_store::path::Path;
 use uuid::Uuid;
 
-use crate::catalog::{BatchRow, Entry, Holder, HolderState, LedgerItem};
+use crate::catalog::{BatchRow, Entry, Holder, HolderState, LedgerItem, PartRow};
 use crate::core::{Core, delete_files};
 use crate::error::Result;
-use crate::format::manifest::Body;
+use crate::format::manifest::{Body, SegmentedBody};
 use crate::format::paths;
 use crate::id::DataId;
 
@@ -33,7 +33,9 @@ pub(crate) fn superseded(core: &Arc<Core>, entries: Vec<Entry>) {
 async fn clean(core: &Core, entry: &Entry) -> Result<()> {
     let ids: Vec<Uuid> = entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0]).collect();
     core.leases.begin_delete(&ids).await;
-    remove_shards(core, entry, &ids).await?;
+    if let Body::Segments(body) = &entry.manifest.body {
+        remove_shards(core, body).await?;
+    }
     let rows = core.catalog.records_of(entry.at.batch).await?;
     if rows.iter().any(|row| row.live) {
         core.leases.unmark(&[entry.at.batch.0]);
@@ -45,12 +47,12 @@ async fn clean(core: &Core, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
-async fn remove_shards(core: &Core, entry: &Entry, marked: &[Uuid]) -> Result<()> {
-    let Body::Segments(body) = &entry.manifest.body else { return Ok(()) };
+/// Removes the shards of those segments, all marked for deletion, that nothing points at, and takes the marks of the others
+/// back.
+async fn remove_shards(core: &Core, body: &SegmentedBody) -> Result<()> {
     let ids: Vec<DataId> = body.segments.iter().map(|s| s.data_id).collect();
     let free: BTreeSet<DataId> = core.catalog.unreferenced(&ids).await?.into_iter().collect();
-    let kept: Vec<Uuid> =
-        marked.iter().copied().filter(|id| *id != entry.at.batch.0 && !free.contains(&DataId(*id))).collect();
+    let kept: Vec<Uuid> = ids.iter().filter(|id| !free.contains(id)).map(|id| id.0).collect();
     core.leases.unmark(&kept);
     let mut files: Vec<(String, Path)> = Vec::new();
     let mut items = Vec::new();
@@ -64,6 +66,23 @@ async fn remove_shards(core: &Core, entry: &Entry, marked: &[Uuid]) -> Result<()
     core.catalog.ledger_remove(&items).await?;
     delete_files(core, files).await;
     Ok(())
+}
+
+/// Removes in the background what parts that are no longer wanted have left: replaced, left out, or of an aborted upload.
+pub(crate) fn parts(core: &Arc<Core>, parts: Vec<PartRow>) {
+    if parts.is_empty() {
+        return;
+    }
+    let worker = core.clone();
+    core.tasks.spawn(async move {
+        for part in parts {
+            let ids: Vec<Uuid> = part.data_ids().map(|id| id.0).collect();
+            worker.leases.begin_delete(&ids).await;
+            if let Err(error) = remove_shards(&worker, &part.body).await {
+                tracing::warn!(%error, "the shards of a part that is not wanted could not be removed; the sweep will");
+            }
+        }
+    });
 }
 
 /// Removes all copies of a batch without live records; forgets it when every one is known to be gone.

@@ -10,15 +10,15 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::cleanup;
 use super::scatter::{Scatter, Scattered, TooFew};
 use crate::catalog::{
-    BatchRow, BucketRule, Commit, Holder, HolderState, LedgerEntry, LedgerItem, LedgerReason, Located, LocatedRecord,
-    Precondition, Reserve, Reserved,
+    BatchRow, BucketRule, Commit, Completed, Holder, HolderState, LedgerEntry, LedgerItem, LedgerReason, Located,
+    LocatedRecord, Precondition, Reserve, Reserved,
 };
 use crate::core::{Arriving, Core, lock};
 use crate::error::{Error, Result};
 use crate::format::batch::{BatchImage, InlineShards, NewRecord};
-use crate::format::manifest::Record;
+use crate::format::manifest::{Body, Digest, Manifest, Record};
 use crate::format::paths;
-use crate::id::{BatchId, VersionId};
+use crate::id::{BatchId, UploadId, VersionId};
 
 /// Batches written at once. More would make smaller batches, fewer would wait for a slow one.
 const IN_FLIGHT: usize = 4;
@@ -47,6 +47,8 @@ pub(crate) struct Pending {
     pub ledger: Vec<LedgerEntry>,
     /// Protects the record's shards from the sweep until it is committed.
     pub hold: Option<Arriving>,
+    /// The upload that it completes, and the digest of the list of parts.
+    pub completes: Option<(UploadId, Digest)>,
 }
 
 /// A record that was not acknowledged.
@@ -162,6 +164,17 @@ struct Member {
     new: NewRecord,
     ledger: Vec<LedgerEntry>,
     reserved: bool,
+    completes: Option<(UploadId, Digest)>,
+}
+
+impl Member {
+    /// What is remembered of the upload that it completes.
+    fn completed(&self) -> Option<(UploadId, Completed)> {
+        let (id, list) = self.completes?;
+        let Record::Version(manifest) = &self.new.record else { return None };
+        let manifest = Manifest { body: Body::None, parts: None, ..manifest.clone() };
+        Some((id, Completed { list, manifest }))
+    }
 }
 
 async fn flush(core: &Arc<Core>, (k, m): (usize, usize), batch: Vec<(Pending, Reply)>) {
@@ -223,7 +236,7 @@ async fn reserve(core: &Arc<Core>, id: BatchId, batch: Vec<(Pending, Reply)>) ->
                 core.env.observe_id(reserved.version.0);
                 let new = NewRecord { record: (pending.make)(&reserved), inline: pending.inline };
                 let (ledger, hold, reserved) = (pending.ledger, pending.hold, !pending.keeps_id);
-                members.push(Member { reply, hold, new, ledger, reserved });
+                members.push(Member { reply, hold, new, ledger, reserved, completes: pending.completes });
             }
             Err(error) => {
                 let _ = reply.send(Err(undone(error)));
@@ -296,7 +309,8 @@ async fn finish(core: &Arc<Core>, id: BatchId, image: &BatchImage, written: Scat
         .zip(&members)
         .map(|(extent, m)| LocatedRecord { record: m.new.record.clone(), at: Located { batch: id, extent } })
         .collect();
-    let commit = Commit { batch: batch_row(id, image, &written), records, ledger };
+    let completes = members.iter().filter_map(Member::completed).collect();
+    let commit = Commit { batch: batch_row(id, image, &written), records, ledger, completes };
     let outcome = core.catalog.commit(commit).await;
     let failure = outcome.as_ref().err().map(|e| (e.kind(), e.message().to_owned()));
     for member in members {
@@ -329,7 +343,7 @@ async fn forget(core: &Arc<Core>, id: BatchId, left: &Scattered, versions: &[Ver
             .map(|(backend, _)| Holder { backend, copy: 0, state: HolderState::Doubtful })
             .collect();
         let row = BatchRow { id, len_bytes: 0, copies: 0, holders };
-        let commit = Commit { batch: row, records: Vec::new(), ledger: Vec::new() };
+        let commit = Commit { batch: row, records: Vec::new(), ledger: Vec::new(), completes: Vec::new() };
         if let Err(error) = core.catalog.commit(commit).await {
             tracing::warn!(batch = %id, %error, "an undone batch could not be remembered; the sweep finds it");
         }

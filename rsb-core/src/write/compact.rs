@@ -90,6 +90,7 @@ async fn move_record(
         make: Box::new(move |_| record),
         ledger: Vec::new(),
         hold: None,
+        completes: None,
     };
     committer.commit(pending).await?;
     Ok(())

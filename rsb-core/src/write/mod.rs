@@ -1,13 +1,14 @@
 //! Writing: body → segments → stripes → shards on backends → a record in a batch → the catalog → the reply.
 //!
 //! Order to read: [`encode`] (bytes to shards), [`scatter`] (shards to backends), this file (one upload), [`commit`]
-//! (records to batches), [`mod@revise`], [`cleanup`] (what is left behind), [`digest`].
+//! (records to batches), [`mod@revise`], [`cleanup`] (what is left behind), [`digest`], [`multipart`] (an object in parts).
 
 pub(crate) mod cleanup;
 pub(crate) mod commit;
 pub(crate) mod compact;
 pub(crate) mod digest;
 pub(crate) mod encode;
+pub(crate) mod multipart;
 pub(crate) mod revise;
 pub(crate) mod scatter;
 mod upload;
@@ -81,6 +82,12 @@ pub(crate) fn scheme(core: &Core, k: Option<usize>, m: Option<usize>) -> Result<
         placement::prove(&core.backends, &core.config.spread, k, m)?;
     }
     Ok(scheme)
+}
+
+/// Checks what a write asks for, apart from whether its bucket exists. Gives its scheme.
+pub(crate) fn check(core: &Core, request: &PutRequest) -> Result<Scheme> {
+    check_request(request)?;
+    Ok(coder(core, request)?.scheme)
 }
 
 /// What is needed to encode with a scheme.
@@ -185,6 +192,8 @@ impl Description {
             body,
             run_digests: self.run_digests,
             extra,
+            parts: None,
+            checksum: self.request.checksum.get(),
         }
     }
 }
@@ -232,6 +241,7 @@ async fn put_inline(
         make: Box::new(move |reserved| Record::Version(description.manifest(reserved, Body::Inline(body)))),
         ledger: Vec::new(),
         hold: None,
+        completes: None,
     };
     info_of(committer.commit(pending).await?, 0)
 }

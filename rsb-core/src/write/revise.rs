@@ -49,6 +49,7 @@ pub(crate) async fn revise(
         make: Box::new(move |_| Record::Version(manifest)),
         ledger: Vec::new(),
         hold: None,
+        completes: None,
     };
     let done = committer.commit(pending).await?;
     // The lease on the segments is held until the new revision names them too.

@@ -12,9 +12,9 @@ use super::encode::{Coder, EncodedSegment, SegmentEncoder};
 use super::scatter::{Scatter, Scattered, TooFew};
 use super::{Description, cleanup, info_of};
 use crate::api::{EtagMode, ObjectInfo, PutRequest};
-use crate::catalog::{BucketRule, LedgerEntry, LedgerItem, LedgerReason};
+use crate::catalog::{BucketRule, LedgerEntry, LedgerItem, LedgerReason, PartRow};
 use crate::core::{Arriving, Core};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::InlineShards;
 use crate::format::manifest::{Body, Etag, Record, SegmentScheme, SegmentedBody};
 use crate::format::paths;
@@ -68,6 +68,11 @@ impl Upload {
             coder,
             armed: true,
         }
+    }
+
+    /// What protects its shards from the sweep until something names them.
+    pub(super) fn take_hold(&mut self) -> Option<Arriving> {
+        self.hold.take()
     }
 
     /// Takes the next bytes of the body.
@@ -153,7 +158,8 @@ impl Upload {
         }
     }
 
-    pub(super) async fn finish(mut self, committer: &Committer, request: PutRequest, size: u64) -> Result<ObjectInfo> {
+    /// Waits until all segments are durable. Gives the entity tag, where the bytes are, and what is short.
+    async fn close(&mut self) -> Result<(Etag, SegmentedBody, Vec<LedgerEntry>)> {
         self.close_segment().await?;
         self.await_segment().await?;
         let etag = match self.md5.take() {
@@ -161,6 +167,34 @@ impl Upload {
             None => EtagMode::fast(self.first),
         };
         let (body, ledger) = self.describe();
+        Ok((etag, body, ledger))
+    }
+
+    /// Ends it as a part, which `keep` makes known. Where that refuses it (`NotFound`), it is undone.
+    pub(super) async fn finish_part<F>(
+        mut self,
+        keep: impl FnOnce(Etag, SegmentedBody, Vec<LedgerEntry>) -> F,
+    ) -> Result<PartRow>
+    where
+        F: Future<Output = Result<PartRow>> + Send + 'static,
+    {
+        let (etag, body, ledger) = self.close().await?;
+        let keep = keep(etag, body, ledger);
+        let tasks = self.core.tasks.clone();
+        // A sender that goes away now ends nothing: whether the part is known is decided by the catalog.
+        let work = tasks.spawn(async move {
+            let mut upload = self;
+            upload.armed = false;
+            let kept = keep.await;
+            upload.armed = kept.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+            drop(upload);
+            kept
+        });
+        work.await.map_err(|error| Error::internal("the keeper of a part ended without a word").source(error))?
+    }
+
+    pub(super) async fn finish(mut self, committer: &Committer, request: PutRequest, size: u64) -> Result<ObjectInfo> {
+        let (etag, body, ledger) = self.close().await?;
         let short = ledger.len();
         let precondition = request.precondition.clone();
         let (bucket, key) = (request.bucket.clone(), request.key.clone());
@@ -178,6 +212,7 @@ impl Upload {
             make: Box::new(move |reserved| Record::Version(description.manifest(reserved, Body::Segments(body)))),
             ledger,
             hold: self.hold.take(),
+            completes: None,
         };
         // From here on the record may become visible even if nobody waits for it, so its shards must stay.
         self.armed = false;

@@ -89,6 +89,8 @@ impl Fixture {
             body,
             run_digests: None,
             extra: BTreeMap::new(),
+            parts: None,
+            checksum: None,
         }
     }
 

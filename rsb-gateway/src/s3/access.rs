@@ -67,8 +67,10 @@ fn need(operation: &str) -> Option<Need> {
         | "ListObjects"
         | "ListObjectsV2"
         | "ListObjectVersions"
+        | "ListMultipartUploads"
         | "GetObject"
         | "HeadObject"
+        | "GetObjectAttributes"
         | "GetObjectTagging"
         | "GetBucketTagging"
         | "GetBucketLifecycleConfiguration"
@@ -90,10 +92,16 @@ fn need(operation: &str) -> Option<Need> {
         | "ListBucketMetricsConfigurations"
         | "ListBucketIntelligentTieringConfigurations"
         | "GetObjectLegalHold" => Need::Right(Right::Read),
-        // A copy also needs the right to read its source: `copy` sees to it.
+        // A copy also needs the right to read its source: `copy` and `parts` see to it.
         // Bypassing a retention and ending a legal hold want `admin`: `lock` sees to it.
         "PutObject"
         | "CopyObject"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "ListParts"
+        | "CompleteMultipartUpload"
+        | "AbortMultipartUpload"
         | "PutObjectTagging"
         | "PutObjectAcl"
         | "DeleteObjectTagging"
@@ -253,8 +261,7 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_is_not_served() {
-        for operation in ["CreateMultipartUpload", "PutBucketEncryption", "SelectObjectContent", "PutBucketWebsite", ""]
-        {
+        for operation in ["PutBucketEncryption", "SelectObjectContent", "PutBucketWebsite", ""] {
             assert_eq!(need(operation), None, "{operation}");
         }
         assert_eq!(need("DeleteObjects"), Some(Need::Right(Right::Delete)));

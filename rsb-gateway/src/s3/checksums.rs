@@ -2,7 +2,6 @@
 //! them is refused before its last bytes are passed on, so nothing of it is kept.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use base64::Engine as _;
@@ -10,75 +9,38 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use http::HeaderMap;
-use s3s::checksum::ChecksumHasher;
-use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
-use s3s::dto::Checksum;
+use rsb_core::Late;
+use rsb_core::format::parts::{ChecksumAlgorithm, ObjectChecksum};
+use s3s::crypto::{Checksum as _, Md5};
 use s3s::stream::{ByteStream, DynByteStream, RemainingLength};
 use s3s::{Body, S3ErrorCode, S3Result, StdError, TrailingHeaders, s3_error};
 
 use super::body::Fate;
-
-/// The headers (or trailers) of checksums, and their length in bytes.
-const ALGORITHMS: [(&str, Algorithm, usize); 5] = [
-    ("x-amz-checksum-crc32", Algorithm::Crc32, 4),
-    ("x-amz-checksum-crc32c", Algorithm::Crc32c, 4),
-    ("x-amz-checksum-crc64nvme", Algorithm::Crc64Nvme, 8),
-    ("x-amz-checksum-sha1", Algorithm::Sha1, 20),
-    ("x-amz-checksum-sha256", Algorithm::Sha256, 32),
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Algorithm {
-    Crc32,
-    Crc32c,
-    Crc64Nvme,
-    Sha1,
-    Sha256,
-}
-
-impl Algorithm {
-    fn start(self, hasher: &mut ChecksumHasher) {
-        match self {
-            Self::Crc32 => hasher.crc32 = Some(Crc32::new()),
-            Self::Crc32c => hasher.crc32c = Some(Crc32c::new()),
-            Self::Crc64Nvme => hasher.crc64nvme = Some(Crc64Nvme::new()),
-            Self::Sha1 => hasher.sha1 = Some(Sha1::new()),
-            Self::Sha256 => hasher.sha256 = Some(Sha256::new()),
-        }
-    }
-
-    fn of(self, sums: &Checksum) -> Option<&str> {
-        match self {
-            Self::Crc32 => sums.checksum_crc32.as_deref(),
-            Self::Crc32c => sums.checksum_crc32c.as_deref(),
-            Self::Crc64Nvme => sums.checksum_crc64nvme.as_deref(),
-            Self::Sha1 => sums.checksum_sha1.as_deref(),
-            Self::Sha256 => sums.checksum_sha256.as_deref(),
-        }
-    }
-}
+use super::sums::{self, Hasher};
 
 /// Digests that a sender announces.
 #[derive(Default)]
 pub(super) struct Announced {
     md5: Option<(Md5, Vec<u8>)>,
-    hasher: ChecksumHasher,
-    /// What is announced, with its value unless that stands in the trailer.
-    sum: Option<(&'static str, Algorithm, Option<String>)>,
+    /// The checksum that is made, and what it must be.
+    sum: Option<(Hasher, Wanted)>,
     trailers: Option<TrailingHeaders>,
-    /// What was found right, for the reply.
+    /// What was found right.
     verified: Verified,
 }
 
-/// The checksums that were found right, once the body has come to its end.
-#[derive(Clone, Default)]
-pub(super) struct Verified(Arc<Mutex<Checksum>>);
-
-impl Verified {
-    pub(super) fn take(&self) -> Checksum {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+/// What a checksum must be.
+enum Wanted {
+    /// This.
+    Value(Vec<u8>),
+    /// What the trailer of this name says.
+    Trailer(&'static str),
+    /// Whatever it is.
+    Anything,
 }
+
+/// The checksum that was found right, once the body has come to its end.
+pub(super) type Verified = Late<ObjectChecksum>;
 
 impl Announced {
     /// From `Content-MD5`, `x-amz-checksum-…` and `x-amz-trailer`.
@@ -89,18 +51,17 @@ impl Announced {
             let md5 = md5.ok_or_else(|| s3_error!(InvalidDigest, "Content-MD5 is not 16 bytes in base64"))?;
             out.md5 = Some((Md5::new(), md5));
         }
-        for (name, algorithm, len) in ALGORITHMS {
+        for (name, algorithm) in sums::HEADERS {
             let Some(value) = headers.get(name) else { continue };
-            let text = value.to_str().ok().filter(|text| decode(text.as_bytes(), len).is_some());
-            let Some(text) = text else {
+            let Some(value) = decode(value.as_bytes(), sums::len(algorithm)) else {
                 return Err(s3_error!(InvalidRequest, "Value for {name} header is invalid."));
             };
-            out.announce(name, algorithm, Some(text.to_owned()))?;
+            out.announce(algorithm, Wanted::Value(value))?;
         }
         for name in headers.get_all("x-amz-trailer") {
             let name = name.to_str().unwrap_or_default().trim().to_ascii_lowercase();
-            match ALGORITHMS.iter().find(|(known, ..)| *known == name) {
-                Some((name, algorithm, _)) if out.trailers.is_some() => out.announce(name, *algorithm, None)?,
+            match sums::HEADERS.iter().find(|(known, _)| *known == name) {
+                Some((name, algorithm)) if out.trailers.is_some() => out.announce(*algorithm, Wanted::Trailer(name))?,
                 _ => {
                     return Err(s3_error!(
                         InvalidRequest,
@@ -112,16 +73,32 @@ impl Announced {
         Ok(out)
     }
 
-    fn announce(&mut self, name: &'static str, algorithm: Algorithm, value: Option<String>) -> S3Result<()> {
+    /// From `Content-MD5` alone: the checksums in the head are about something else than the body.
+    pub(super) fn of_document(headers: &HeaderMap) -> S3Result<Self> {
+        let md5 = headers.get("content-md5").map(|value| (http::header::HeaderName::from_static("content-md5"), value));
+        Self::of(&md5.into_iter().map(|(name, value)| (name, value.clone())).collect(), None)
+    }
+
+    fn announce(&mut self, algorithm: ChecksumAlgorithm, wanted: Wanted) -> S3Result<()> {
         if self.sum.is_some() {
             return Err(s3_error!(
                 InvalidRequest,
                 "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
             ));
         }
-        algorithm.start(&mut self.hasher);
-        self.sum = Some((name, algorithm, value));
+        self.sum = Some((Hasher::new(algorithm), wanted));
         Ok(())
+    }
+
+    /// Makes a checksum of this algorithm, whatever it is, unless the sender announces one.
+    pub(super) fn or_make(mut self, algorithm: ChecksumAlgorithm) -> Self {
+        self.sum.get_or_insert_with(|| (Hasher::new(algorithm), Wanted::Anything));
+        self
+    }
+
+    /// The algorithm of the checksum that is announced.
+    pub(super) fn algorithm(&self) -> Option<ChecksumAlgorithm> {
+        self.sum.as_ref().map(|(hasher, _)| hasher.algorithm())
     }
 
     /// What will have been found right.
@@ -146,7 +123,9 @@ impl Announced {
         if let Some((hash, _)) = &mut self.md5 {
             hash.update(chunk);
         }
-        self.hasher.update(chunk);
+        if let Some((hash, _)) = &mut self.sum {
+            hash.update(chunk);
+        }
     }
 
     /// The error's code and sentence where something does not match.
@@ -157,22 +136,26 @@ impl Announced {
             let message = "The Content-MD5 you specified did not match what we received.";
             return Err((S3ErrorCode::BadDigest, message.into()));
         }
-        let sums = std::mem::take(&mut self.hasher).finalize();
-        if let Some((name, algorithm, value)) = &self.sum {
-            let trailing = || {
-                let trailers = self.trailers.as_ref()?;
-                trailers.read(|trailers| trailers.get(*name)?.to_str().ok().map(str::to_owned)).flatten()
-            };
-            let Some(wanted) = value.clone().or_else(trailing) else {
-                let message = format!("the trailer {name} was announced and did not come");
-                return Err((S3ErrorCode::Custom("MalformedTrailerError".into()), message));
-            };
-            if algorithm.of(&sums) != Some(wanted.as_str()) {
-                let message = format!("The {name} you specified did not match the calculated checksum.");
-                return Err((S3ErrorCode::BadDigest, message));
+        let Some((hash, wanted)) = self.sum.take() else { return Ok(()) };
+        let (algorithm, value) = (hash.algorithm(), hash.finish());
+        let wanted = match wanted {
+            Wanted::Anything => value.clone(),
+            Wanted::Value(wanted) => wanted,
+            Wanted::Trailer(name) => {
+                let read = |trailers: &HeaderMap| Some(trailers.get(name)?.as_bytes().to_vec());
+                let Some(text) = self.trailers.as_ref().and_then(|trailers| trailers.read(read).flatten()) else {
+                    let message = format!("the trailer {name} was announced and did not come");
+                    return Err((S3ErrorCode::Custom("MalformedTrailerError".into()), message));
+                };
+                STANDARD.decode(text).unwrap_or_default()
             }
+        };
+        if value != wanted {
+            let name = sums::header(algorithm);
+            let message = format!("The {name} you specified did not match the calculated checksum.");
+            return Err((S3ErrorCode::BadDigest, message));
         }
-        *self.verified.0.lock().unwrap_or_else(PoisonError::into_inner) = sums;
+        self.verified.set(ObjectChecksum { algorithm, value, composite: false });
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::put::{condition, refused};
 use super::versions::{self, Asked};
-use super::{access, facts, lock};
+use super::{access, facts, lock, sums};
 use crate::classes::{Classes, ShardCounts};
 use crate::config::Right;
 use crate::http::conditions::{self, Verdict};
@@ -21,14 +21,17 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<CopyObjectInput>) -> S
     let CopySource::Bucket { bucket, key, version_id } = &req.input.copy_source else {
         return Err(s3_error!(NotImplemented, "access points are not served here"));
     };
-    if req.input.checksum_algorithm.is_some() {
-        return Err(s3_error!(NotImplemented, "a copy with a new checksum is not served here"));
-    }
     access::require(&req, Right::Read, bucket)?;
     let precondition = of_target(&req.headers)?;
     let source = versions::find(engine, bucket, key, Asked::parse(version_id.as_deref())?).await?;
     if conditions::of_read(&of_source(&req.headers), &source.etag(), source.modified_ms()) != Verdict::Proceed {
         return Err(s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold"));
+    }
+    let asked = req.input.checksum_algorithm.as_ref();
+    if asked
+        .is_some_and(|asked| source.manifest.checksum.as_ref().is_none_or(|sum| sums::name(sum.algorithm) != *asked))
+    {
+        return Err(s3_error!(NotImplemented, "a copy with another checksum than its source is not served here"));
     }
     let to = (req.input.bucket.clone(), req.input.key.clone());
     let is_itself = **bucket == *to.0 && **key == *to.1 && version_id.is_none();
@@ -51,11 +54,17 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<CopyObjectInput>) -> S
         Ok(info) => info,
         Err(error) => return Err(refused(engine, &to.0, &to.1, &precondition, error).await?),
     };
+    let sums = sums::kept(&info.manifest).unwrap_or_default();
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(CopyObjectResult {
             e_tag: Some(facts::etag(&info)),
             last_modified: Some(facts::modified(&info)),
-            ..CopyObjectResult::default()
+            checksum_crc32: sums.checksum_crc32,
+            checksum_crc32c: sums.checksum_crc32c,
+            checksum_crc64nvme: sums.checksum_crc64nvme,
+            checksum_sha1: sums.checksum_sha1,
+            checksum_sha256: sums.checksum_sha256,
+            checksum_type: sums.checksum_type,
         }),
         copy_source_version_id: source_name,
         version_id: versions::name(engine, &info).await?,
@@ -111,7 +120,7 @@ fn described(req: &S3Request<CopyObjectInput>, source: &ObjectInfo, is_itself: b
 }
 
 /// The conditions on the source, as a read would have them.
-fn of_source(headers: &HeaderMap) -> HeaderMap {
+pub(super) fn of_source(headers: &HeaderMap) -> HeaderMap {
     let names = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
     let of = |name: http::HeaderName| {
         let value = headers.get(format!("x-amz-copy-source-{name}"))?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, ORIGIN};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -66,6 +66,10 @@ impl Door {
             *response.body_mut() = Body::empty();
             response.headers_mut().remove(CONTENT_TYPE);
             response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        if response.status() == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
+            // s3s says so for GET only.
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         }
         sentences::complete(&mut response);
         if let Some(origin) = origin.filter(|_| method != Method::OPTIONS) {
@@ -143,12 +147,22 @@ impl Door {
         let mut body = if empty { Body::empty() } else { Received::new(upload, fate.clone()).into_body() };
         if !fate.is_chunked() {
             // Of a chunked body the digests are those of what is in the chunks: `put` sees to them.
-            let announced = checksums::Announced::of(&parts.headers, None)?;
+            let announced = match completes_upload(&parts) {
+                // Its checksums are the object's, and not those of the list of parts.
+                true => checksums::Announced::of_document(&parts.headers)?,
+                false => checksums::Announced::of(&parts.headers, None)?,
+            };
             parts.extensions.insert(announced.verified());
             body = announced.hold(body, fate.clone());
         }
         Ok(Request::from_parts(parts, body))
     }
+}
+
+/// Whether a request is a CompleteMultipartUpload.
+fn completes_upload(parts: &http::request::Parts) -> bool {
+    let mut names = parts.uri.query().unwrap_or_default().split('&').map(|part| part.split('=').next());
+    parts.method == http::Method::POST && names.any(|name| name == Some("uploadId"))
 }
 
 /// Takes a signature that was verified away: it is not right any more once a header is taken away.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use rsb_core::catalog::refusal;
 use rsb_core::{Engine, Error, ErrorKind};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
@@ -37,7 +38,9 @@ pub(super) fn of(error: Error) -> S3Error {
     // The engine names an object as `bucket/key`; a bucket's name has no slash.
     let is_bucket = error.about_object().is_some_and(|name| !name.contains('/'));
     let kind = error.kind();
-    let mut out = S3Error::with_message(code(kind, is_bucket), error.message().to_owned());
+    let is_upload = error.about_object() == Some(refusal::UPLOAD);
+    let code = if is_upload { S3ErrorCode::NoSuchUpload } else { code(kind, is_bucket) };
+    let mut out = S3Error::with_message(code, error.message().to_owned());
     let mut headers = HeaderMap::new();
     headers.insert(KIND, HeaderValue::from_static(kind.as_str()));
     let status = out.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -7,14 +7,17 @@ use http::header::{
     LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, StatusCode};
+use rsb_core::format::parts::{ChecksumAlgorithm, MAX_PARTS};
 use rsb_core::{BodyStream, Engine, ErrorKind, ObjectInfo};
 use s3s::dto::{
-    GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob, Timestamp, TimestampFormat,
+    Checksum, ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob,
+    Timestamp, TimestampFormat,
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use sync_wrapper::SyncStream;
 
 use super::body::Sized;
+use super::sums::{self, set_sum};
 use super::versions::{self, Asked};
 use super::{errors, facts, lenient};
 use crate::http::conditions::{self, Verdict};
@@ -33,10 +36,13 @@ pub(super) async fn get(engine: &Engine, req: S3Request<GetObjectInput>) -> S3Re
 /// The response; `None` when the newest version was replaced after it was looked up, and there is a newer one or none.
 async fn newest(engine: &Engine, req: &S3Request<GetObjectInput>) -> S3Result<Option<S3Response<GetObjectOutput>>> {
     let input = req.input.clone();
-    refuse_part(input.part_number)?;
     let asked = lenient::as_sent(&req.headers, &req.extensions);
     let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), asked).await?;
-    let part = part(&info, asked)?;
+    let part = match input.part_number {
+        Some(number) => numbered(&info, number, asked.contains_key(RANGE))?,
+        None => part(&info, asked)?,
+    };
+    let sums = checksums(&info, input.checksum_mode.as_ref(), input.part_number, part.is_some());
     let wanted = part.clone().unwrap_or(0..info.size());
     let expires = expires(input.response_expires.as_ref());
     let headers = facts::headers(
@@ -65,6 +71,13 @@ async fn newest(engine: &Engine, req: &S3Request<GetObjectInput>) -> S3Result<Op
         last_modified: Some(facts::modified(&info)),
         metadata: facts::user(&info),
         version_id: versions::name(engine, &info).await?,
+        parts_count: parts_count(&info, input.part_number),
+        checksum_crc32: sums.checksum_crc32,
+        checksum_crc32c: sums.checksum_crc32c,
+        checksum_crc64nvme: sums.checksum_crc64nvme,
+        checksum_sha1: sums.checksum_sha1,
+        checksum_sha256: sums.checksum_sha256,
+        checksum_type: sums.checksum_type,
         ..GetObjectOutput::default()
     };
     Ok(Some(response(output, part.is_some(), headers)))
@@ -72,10 +85,13 @@ async fn newest(engine: &Engine, req: &S3Request<GetObjectInput>) -> S3Result<Op
 
 pub(super) async fn head(engine: &Engine, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = req.input;
-    refuse_part(input.part_number)?;
     let asked = lenient::as_sent(&req.headers, &req.extensions);
     let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), asked).await?;
-    let part = part(&info, asked)?;
+    let part = match input.part_number {
+        Some(number) => numbered(&info, number, asked.contains_key(RANGE))?,
+        None => part(&info, asked)?,
+    };
+    let sums = checksums(&info, input.checksum_mode.as_ref(), input.part_number, part.is_some());
     let expires = expires(input.response_expires.as_ref());
     let headers = facts::headers(
         &info,
@@ -97,6 +113,13 @@ pub(super) async fn head(engine: &Engine, req: S3Request<HeadObjectInput>) -> S3
         last_modified: Some(facts::modified(&info)),
         metadata: facts::user(&info),
         version_id: versions::name(engine, &info).await?,
+        parts_count: parts_count(&info, input.part_number),
+        checksum_crc32: sums.checksum_crc32,
+        checksum_crc32c: sums.checksum_crc32c,
+        checksum_crc64nvme: sums.checksum_crc64nvme,
+        checksum_sha1: sums.checksum_sha1,
+        checksum_sha256: sums.checksum_sha256,
+        checksum_type: sums.checksum_type,
         ..HeadObjectOutput::default()
     };
     Ok(response(output, part.is_some(), headers))
@@ -108,11 +131,50 @@ fn response<T>(output: T, is_part: bool, headers: HeaderMap) -> S3Response<T> {
     response
 }
 
-fn refuse_part(number: Option<i32>) -> S3Result<()> {
-    match number {
-        Some(_) => Err(s3_error!(NotImplemented, "reading by part numbers is not served here")),
-        None => Ok(()),
+/// The bytes of a part of an object; an object that was not sent in parts is its own first. `None` where it has none.
+fn numbered(info: &ObjectInfo, number: i32, with_range: bool) -> S3Result<Option<Range<u64>>> {
+    if with_range {
+        return Err(s3_error!(InvalidRequest, "Cannot specify both Range header and partNumber query parameter"));
     }
+    if !(1..=i32::from(MAX_PARTS)).contains(&number) {
+        return Err(s3_error!(InvalidArgument, "Part number must be an integer between 1 and {MAX_PARTS}, inclusive"));
+    }
+    let range = match &info.manifest.parts {
+        Some(parts) => parts.views().find(|part| i32::from(part.number) == number).map(|part| part.range),
+        None => (number == 1).then(|| 0..info.size()),
+    };
+    match range {
+        Some(range) => Ok(Some(range).filter(|range| !range.is_empty())),
+        None => {
+            let message = "The requested partnumber is not satisfiable";
+            let mut error = S3Error::with_message(S3ErrorCode::Custom("InvalidPartNumber".into()), message);
+            error.set_status_code(StatusCode::RANGE_NOT_SATISFIABLE);
+            Err(error)
+        }
+    }
+}
+
+/// The checksum of what is sent, where it is asked for and kept: of the object, or of the one part.
+fn checksums(info: &ObjectInfo, mode: Option<&ChecksumMode>, number: Option<i32>, is_part: bool) -> Checksum {
+    let none = Checksum::default();
+    if mode.is_none_or(|mode| mode.as_str() != ChecksumMode::ENABLED) {
+        return none;
+    }
+    let (Some(number), Some(parts)) = (number, &info.manifest.parts) else {
+        // A range has none of its own.
+        return if is_part && number.is_none() { none } else { sums::kept(&info.manifest).unwrap_or(none) };
+    };
+    let value = parts.views().find(|part| i32::from(part.number) == number).and_then(|part| part.checksum);
+    let Some((kept, value)) = info.manifest.checksum.as_ref().zip(value) else { return none };
+    let mut out = Checksum { checksum_type: Some(sums::kind(kept.composite)), ..none };
+    set_sum!(out, kept.algorithm, sums::text(value));
+    out
+}
+
+/// How many parts an object was sent in, where one of them was asked for.
+fn parts_count(info: &ObjectInfo, asked: Option<i32>) -> Option<i32> {
+    let parts = info.manifest.parts.as_ref().filter(|_| asked.is_some())?;
+    i32::try_from(parts.count()).ok()
 }
 
 /// The object that a request means, when its conditions let it be read.

@@ -8,8 +8,8 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 
 use super::body::Fate;
 use super::{
-    access, acl, buckets, copy, cors, delete, errors, get, lifecycle, listing, lock, policy, put, tags, unset,
-    version_listing,
+    access, acl, attributes, buckets, complete, copy, cors, delete, errors, get, lifecycle, listing, lock, parts,
+    policy, put, tags, unset, uploads, version_listing,
 };
 use crate::app::App;
 
@@ -67,6 +67,14 @@ operations! {
     copy_object(CopyObjectInput) -> CopyObjectOutput = copy::serve;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput = delete::one;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete::many;
+    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = attributes::serve;
+    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = uploads::create;
+    upload_part(UploadPartInput) -> UploadPartOutput = parts::put;
+    upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = parts::put_copy;
+    list_parts(ListPartsInput) -> ListPartsOutput = parts::list;
+    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = uploads::list;
+    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput = complete::serve;
+    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = uploads::abort;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tags::get;
     put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tags::put;
     delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tags::delete;

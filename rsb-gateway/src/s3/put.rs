@@ -1,14 +1,16 @@
 //! PutObject.
 
 use rsb_core::catalog::Precondition;
+use rsb_core::format::parts::ChecksumAlgorithm;
 use rsb_core::{Engine, ErrorKind, PutRequest};
-use s3s::dto::{ChecksumType, ETagCondition, IfMatch, IfNoneMatch, PutObjectInput, PutObjectOutput};
+use s3s::dto::{ETagCondition, IfMatch, IfNoneMatch, PutObjectInput, PutObjectOutput};
 use s3s::stream::ByteStream;
 use s3s::{Body, S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use super::body::{Fate, for_engine};
 use super::checksums::{Announced, Verified};
 use super::form::FromForm;
+use super::sums::{self, set_sum};
 use super::{errors, facts, lock, versions};
 
 pub(super) async fn serve(engine: &Engine, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
@@ -22,7 +24,7 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<PutObjectInput>) -> S3
         return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header."));
     }
     // Where the body is not chunked, the door holds it to its digests already.
-    let (body, verified) = match extensions.get::<Verified>() {
+    let (body, checksum) = match extensions.get::<Verified>() {
         Some(verified) => (body, verified.clone()),
         None => {
             let announced = Announced::of(&headers, trailing_headers)?;
@@ -40,6 +42,7 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<PutObjectInput>) -> S3
         parity_shards: counts.map(|counts| counts.parity_shards),
         attributes: described.attributes,
         metadata: described.metadata,
+        checksum,
         tags: facts::tags_of(&headers)?,
         lock: lock::of_request(engine, &input.bucket, &headers).await?,
         ..PutRequest::default()
@@ -49,23 +52,16 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<PutObjectInput>) -> S3
         Err(error) if error.kind() == ErrorKind::BadBody => return Err(fate.error()),
         Err(error) => return Err(refused(engine, &input.bucket, &input.key, &precondition, error).await?),
     };
-    let sums = verified.take();
-    let summed = sums.checksum_crc32.is_some()
-        || sums.checksum_crc32c.is_some()
-        || sums.checksum_crc64nvme.is_some()
-        || sums.checksum_sha1.is_some()
-        || sums.checksum_sha256.is_some();
-    Ok(S3Response::new(PutObjectOutput {
+    let mut output = PutObjectOutput {
         e_tag: Some(facts::etag(&info)),
         version_id: versions::name(engine, &info).await?,
-        checksum_crc32: sums.checksum_crc32,
-        checksum_crc32c: sums.checksum_crc32c,
-        checksum_crc64nvme: sums.checksum_crc64nvme,
-        checksum_sha1: sums.checksum_sha1,
-        checksum_sha256: sums.checksum_sha256,
-        checksum_type: summed.then(|| ChecksumType::from_static(ChecksumType::FULL_OBJECT)),
         ..PutObjectOutput::default()
-    }))
+    };
+    if let Some(checksum) = &info.manifest.checksum {
+        set_sum!(output, checksum.algorithm, sums::text(&checksum.value));
+        output.checksum_type = Some(sums::kind(false));
+    }
+    Ok(S3Response::new(output))
 }
 
 /// The condition of a write: `If-None-Match: *` or `If-Match`, as far as S3 knows them.

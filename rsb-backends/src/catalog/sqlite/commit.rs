@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::fault::Inside;
-use super::{reserve, row, views};
+use super::{reserve, row, uploads, views};
 
 /// The numbers of the schema.
 mod kind {
@@ -74,6 +74,9 @@ pub(super) async fn commit(conn: &mut SqliteConnection, commit: Commit) -> Insid
             .await?;
     }
     ledger_add(conn, commit.ledger).await?;
+    for (id, completed) in commit.completes {
+        uploads::complete(conn, id, completed).await?;
+    }
     Ok(committed)
 }
 

@@ -13,7 +13,7 @@ use super::fault::{Fault, Inside};
 /// "RSBC", in the file's header.
 const APPLICATION_ID: i64 = 0x5253_4243;
 /// Each brings the schema one version further; they are never changed, only added to.
-const MIGRATIONS: &[&str] = &[include_str!("schema/001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/001.sql"), include_str!("schema/002.sql")];
 /// Readers work beside the writer and beside each other.
 const READERS: u32 = 4;
 /// How long another program's lock (a backup, a shell) is waited for.

@@ -92,6 +92,7 @@ pub(super) async fn clear(conn: &mut SqliteConnection) -> Inside<()> {
     sqlx::raw_sql(
         "DELETE FROM batches; DELETE FROM records; DELETE FROM versions; DELETE FROM data_references;
          DELETE FROM intents; DELETE FROM ledger; DELETE FROM named_values;
+         DELETE FROM uploads; DELETE FROM parts; DELETE FROM part_references;
          UPDATE state SET floor = zeroblob(16), greatest = zeroblob(16), versions = 0, tombstones = 0, batches = 0;",
     )
     .execute(conn)

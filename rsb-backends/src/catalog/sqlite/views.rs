@@ -18,6 +18,9 @@ pub(super) const REFERRERS: &str = "
     JOIN records r ON r.batch = d.batch AND r.at = d.at
     JOIN versions v ON v.bucket = r.bucket AND v.key = r.key AND v.version = r.version
     WHERE d.data_id = $1 ORDER BY v.bucket, v.key, v.version";
+pub(super) const REFERENCED: &str = "
+    SELECT EXISTS (SELECT 1 FROM data_references WHERE data_id = $1)
+        OR EXISTS (SELECT 1 FROM part_references WHERE data_id = $1)";
 pub(super) const DEAD_BATCHES: &str = "SELECT * FROM batches WHERE id > $1 AND live = 0 ORDER BY id LIMIT $2";
 
 /// A limit as SQL takes it.
@@ -183,10 +186,7 @@ pub(super) async fn dead_buckets(conn: &mut SqliteConnection) -> Inside<Vec<(Loc
 pub(super) async fn unreferenced(conn: &mut SqliteConnection, ids: &[DataId]) -> Inside<Vec<DataId>> {
     let mut free = Vec::new();
     for id in ids {
-        let used: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM data_references WHERE data_id = $1)")
-            .bind(id.0.as_bytes().as_slice())
-            .fetch_one(&mut *conn)
-            .await?;
+        let used: bool = sqlx::query_scalar(REFERENCED).bind(id.0.as_bytes().as_slice()).fetch_one(&mut *conn).await?;
         if !used {
             free.push(*id);
         }

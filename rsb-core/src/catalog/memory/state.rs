@@ -47,6 +47,8 @@ pub(super) struct State {
     /// Live versions by the data ids they point at.
     pub references: BTreeMap<DataId, BTreeSet<RowId>>,
     pub intents: BTreeMap<VersionId, Intent>,
+    pub uploads: BTreeMap<UploadId, UploadRow>,
+    pub parts: BTreeMap<(UploadId, u16), PartRow>,
     pub ledger: BTreeMap<LedgerItem, LedgerEntry>,
     pub values: BTreeMap<String, String>,
     /// The greatest id ever reserved or committed.
@@ -87,6 +89,9 @@ impl State {
             self.add(record, Located { batch, ..at }, &mut committed);
         }
         self.ledger_add(commit.ledger);
+        for (id, completed) in commit.completes {
+            self.complete_upload(id, completed);
+        }
         committed
     }
 

@@ -25,6 +25,8 @@ fn version(key: &str, number: u128, modified_ms: u64) -> Manifest {
         body: Body::None,
         run_digests: None,
         extra: Default::default(),
+        parts: None,
+        checksum: None,
     }
 }
 

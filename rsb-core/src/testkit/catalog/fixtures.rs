@@ -48,6 +48,8 @@ pub(super) fn null_version(key: &str, n: u64) -> Manifest {
         body: Body::None,
         run_digests: None,
         extra: BTreeMap::new(),
+        parts: None,
+        checksum: None,
     }
 }
 
@@ -119,7 +121,8 @@ pub(super) fn commit(number: u64, records: Vec<Record>) -> Commit {
         .collect();
     let len_bytes = 64 + 300 * records.len() as u64;
     let holders = vec![holder("a", 0), holder("b", 1)];
-    Commit { batch: BatchRow { id: batch(number), len_bytes, copies: 2, holders }, records, ledger: Vec::new() }
+    let batch = BatchRow { id: batch(number), len_bytes, copies: 2, holders };
+    Commit { batch, records, ledger: Vec::new(), completes: Vec::new() }
 }
 
 /// Commits a batch of these records; what it superseded, as (key, version, revision, batch).

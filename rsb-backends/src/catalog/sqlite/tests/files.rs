@@ -105,8 +105,28 @@ async fn a_newer_schema_is_refused() {
     for mode in [Mode::ReadWrite, Mode::ReadOnly] {
         let error = refusal(&path, mode).await;
         assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.message().contains("schema version 99, this program knows versions 1 to 1"), "{error}");
+        assert!(error.message().contains("schema version 99, this program knows versions 1 to 2"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_schema_is_brought_to_this_one() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder);
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    sqlx::raw_sql(include_str!("../schema/001.sql")).execute(&pool).await.unwrap();
+    sqlx::raw_sql("PRAGMA user_version = 1; INSERT INTO named_values VALUES ('repository', 'x')")
+        .execute(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+    assert_eq!(refusal(&path, Mode::ReadOnly).await.kind(), ErrorKind::ReadOnly, "a look changes nothing");
+    let catalog = open(&path).await.unwrap();
+    assert_eq!(catalog.value("repository").await.unwrap().as_deref(), Some("x"));
+    assert!(catalog.uploads_after(None, 10).await.unwrap().is_empty());
+    catalog.close().await.unwrap();
+    SqliteCatalog::open(&path, Mode::ReadOnly).await.unwrap();
 }
 
 #[tokio::test]
@@ -114,9 +134,16 @@ async fn damage_is_told_as_damage() {
     let folder = TempDir::new().unwrap();
     let path = file(&folder);
     open(&path).await.unwrap().close().await.unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    let roots = "SELECT rootpage FROM sqlite_schema WHERE rootpage > 0";
+    let roots: Vec<u32> = sqlx::query_scalar(roots).fetch_all(&pool).await.unwrap();
+    pool.close().await;
     let mut bytes = std::fs::read(&path).unwrap();
-    // Everything but the first page, which holds the schema.
-    bytes[4096..].fill(0xA5);
+    // Everything but the schema.
+    for root in roots {
+        bytes[4096 * (root as usize - 1)..][..4096].fill(0xA5);
+    }
     std::fs::write(&path, bytes).unwrap();
     let catalog = open(&path).await.unwrap();
     let error = catalog.list(&ListQuery { bucket: "b".into(), limit: 1, ..Default::default() }).await.unwrap_err();

@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::super::{commit, list, reserve, views};
+use super::super::{commit, list, reserve, uploads, views};
 use super::*;
 
 /// What SQLite would do, a line for each step.
@@ -33,6 +33,10 @@ async fn queries_seek() {
         (views::TOMBSTONES, "USING INDEX live_tombstones (version>?)"),
         (views::DEAD_BATCHES, "USING INDEX dead_batches (id>?)"),
         (views::REFERRERS, "USING PRIMARY KEY (bucket=? AND key=? AND version=?)"),
+        (uploads::OPEN_OF_KEY, "USING INDEX open_uploads (bucket=? AND key=? AND id>?)"),
+        (uploads::OPEN_BEHIND, "USING INDEX open_uploads (bucket=? AND key>?)"),
+        (uploads::PARTS, "USING PRIMARY KEY (upload=? AND number>?)"),
+        (views::REFERENCED, "USING PRIMARY KEY (data_id=?)"),
         (reserve::GREATEST_OF_KEY, "USING COVERING INDEX records_by_name (bucket=? AND key=? AND kind=? AND live=?)"),
     ];
     for (sql, expected) in cases {

@@ -21,7 +21,7 @@ fn wish(key: &str, conditional: bool) -> Reserve {
 fn empty_batch(number: u64) -> Commit {
     let id = BatchId(uuid::Uuid::from_u64_pair(number << 16 | 0x7000, 1));
     let batch = BatchRow { id, len_bytes: 64, copies: 1, holders: Vec::new() };
-    Commit { batch, records: Vec::new(), ledger: Vec::new() }
+    Commit { batch, records: Vec::new(), ledger: Vec::new(), completes: Vec::new() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
