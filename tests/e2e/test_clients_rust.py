@@ -13,7 +13,6 @@ CASES = ("^Basic/", "^Advanced/(Multipart|Tagging|ListPagination|PresignedUrl)/"
 
 
 def test_s3s_e2e(site, tmp_path):
-    site.needs_parts()
     report = tmp_path / "report.json"
     filters = [argument for case in CASES for argument in ("--filter", case)]
     site.run(S3S_E2E, "--json", report, *filters, env={"AWS_ENDPOINT_URL": site.url, "NO_PROXY": "*"})

@@ -124,13 +124,11 @@ async fn conforms(lost: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs uploads in parts"]
 async fn object_stores_client_finds_a_whole_store() {
     conforms(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs uploads in parts"]
 async fn and_with_as_many_backends_failing_as_may_be_lost() {
     conforms(M).await;
 }
