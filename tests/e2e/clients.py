@@ -5,10 +5,7 @@ they do when the one MinIO is killed, and six are left, which a write can still 
 import os
 import subprocess
 import sys
-from functools import cached_property
 from pathlib import Path
-
-import pytest
 
 from harness import (HOST, KIB, MIB, Backend, Gateway, content, digest, environment, file_digest, folders, free_port, rsb,
                      run_job, write_config)
@@ -20,6 +17,8 @@ for packages in S3_PYTHON.parents[1].glob("lib/python3*/site-packages"):
     sys.path.append(str(packages))
 
 KEY, SECRET, REGION = "client", "secret-of-the-client", "us-east-1"
+# The size of a file that every client sends in parts.
+LARGE = 100 * MIB + 7
 # What every client finds in the bucket `kept`, written before anything was lost.
 KEPT = "kept"
 SIZES = {"empty": 0, "one byte": 1, "in/line": 808, "in/limit": 128 * KIB, "in/limit+1": 128 * KIB + 1,
@@ -76,26 +75,6 @@ class Site:
 
     # ── for the clients ──
 
-    @cached_property
-    def takes_parts(self):
-        """Whether uploads in parts are served yet."""
-        s3 = self.boto3()
-        try:
-            upload = s3.create_multipart_upload(Bucket=KEPT, Key="probe")
-        except s3.exceptions.ClientError:
-            return False
-        s3.abort_multipart_upload(Bucket=KEPT, Key="probe", UploadId=upload["UploadId"])
-        return True
-
-    def needs_parts(self):
-        if not self.takes_parts:
-            pytest.skip("uploads in parts are not served yet")
-
-    @property
-    def large(self):
-        """The size of a file that clients send in parts."""
-        return 100 * MIB + 7 if self.takes_parts else 4 * MIB + 7
-
     def boto3(self, **config):
         import boto3
         from botocore.config import Config
@@ -129,9 +108,9 @@ class Site:
         assert files(folder) == {key: digest(data) for key, data in self.kept.items()}
 
 
-def some_files(folder, largest):
-    """Makes a tree of files with odd names."""
-    for turn, size in enumerate((0, 10, 300 * KIB, largest)):
+def some_files(folder, sizes=(0, 10, 300 * KIB, 9 * MIB + 1)):
+    """Makes a tree of files with odd names; the largest is one that clients send in parts."""
+    for turn, size in enumerate(sizes):
         file = Path(folder) / ("", "deep/", "deep/ü +&/", "z ")[turn % 4] / f"file {turn}"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content(size, turn))

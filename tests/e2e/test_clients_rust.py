@@ -13,10 +13,9 @@ CASES = ("^Basic/", "^Advanced/(Multipart|Tagging|ListPagination|PresignedUrl)/"
 
 
 def test_s3s_e2e(site, tmp_path):
-    site.needs_parts()
     report = tmp_path / "report.json"
     filters = [argument for case in CASES for argument in ("--filter", case)]
     site.run(S3S_E2E, "--json", report, *filters, env={"AWS_ENDPOINT_URL": site.url, "NO_PROXY": "*"})
     suites = {suite["name"]: suite["fixtures"] for suite in json.loads(report.read_text())["suites"]}
     cases = [case for fixtures in suites.values() for fixture in fixtures for case in fixture["cases"]]
-    assert len(cases) == 16 and all(case["passed"] and not case["ignored"] for case in cases)
+    assert len(cases) == 17 and all(case["passed"] and not case["ignored"] for case in cases)

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ORIGIN};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, ORIGIN};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -54,6 +54,7 @@ impl Door {
         let fate = Fate::default();
         let place = self.hosts.place(&request);
         let (method, origin) = (request.method().clone(), request.headers().get(ORIGIN).cloned());
+        let waits_in_vain = waits_in_vain(&request);
         let mut response = self.serve(request, &place, &fate).await?;
         if response.status() == StatusCode::INTERNAL_SERVER_ERROR
             && let Some(error) = fate.unread_body(MAX_XML_BYTES as u64)
@@ -73,6 +74,9 @@ impl Door {
         sentences::complete(&mut response);
         if let Some(origin) = origin.filter(|_| method != Method::OPTIONS) {
             cors::describe(self.app.engine(), &place.bucket, &origin, &method, response.headers_mut()).await;
+        }
+        if waits_in_vain {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Ok(id) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert("x-amz-request-id", id);
@@ -173,6 +177,12 @@ fn unsign(request: &mut Request<Body>) -> Result<(), HttpError> {
     parts.path_and_query = path_and_query.trim_end_matches('?').parse().ok();
     *request.uri_mut() = Uri::from_parts(parts).map_err(|error| HttpError::new(Box::new(error)))?;
     Ok(())
+}
+
+/// Whether a client waits for `100 Continue` before a body of no bytes, as the aws cli does; hyper sends none then. It would take the
+/// next reply on the connection for this one's, so there must be no next.
+fn waits_in_vain(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_11 && request.headers().contains_key(EXPECT) && request.body().is_end_stream()
 }
 
 /// An error as a reply.
