@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +56,9 @@ pub(crate) struct Core {
     uploads: Vec<Arc<tokio::sync::Mutex<()>>>,
     /// Uploads whose object may become visible although its write was not acknowledged: their parts' shards must stay.
     doubtful_uploads: Mutex<BTreeSet<UploadId>>,
+    /// Rows of uploads begun before this time (milliseconds since the Unix epoch) may be older than what was done: a catalog
+    /// that was not closed may have lost its last transactions. 0 where it was closed.
+    uploads_unsure_before_ms: AtomicU64,
     /// Ends the work that goes on for as long as the repository is open.
     pub closing: CancellationToken,
 }
@@ -96,6 +100,7 @@ impl Core {
             revisions: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             uploads: (0..REVISION_LOCKS).map(|_| Arc::default()).collect(),
             doubtful_uploads: Mutex::default(),
+            uploads_unsure_before_ms: AtomicU64::new(0),
             closing: CancellationToken::new(),
             config,
         }
@@ -179,6 +184,16 @@ impl Core {
     /// The shards of an upload's parts must stay until a catch-up has looked for its object.
     pub fn doubt_upload(&self, id: UploadId) {
         lock(&self.doubtful_uploads).insert(id);
+    }
+
+    /// The catalog was not closed: what it says of uploads is looked at before it is believed.
+    pub fn doubt_uploads_so_far(&self) {
+        self.uploads_unsure_before_ms.store(self.env.now_ms().saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Whether what the catalog says of an upload begun at that time may be out of date.
+    pub fn is_upload_unsure(&self, created_ms: u64) -> bool {
+        created_ms < self.uploads_unsure_before_ms.load(Ordering::Relaxed)
     }
 
     pub fn is_doubtful_upload(&self, id: UploadId) -> bool {

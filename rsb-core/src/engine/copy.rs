@@ -49,7 +49,8 @@ impl Engine {
                 tags: source.tags,
                 lock: request.lock,
                 run_digests: source.run_digests.is_some(),
-                checksum: source.checksum.map(Late::from).unwrap_or_default(),
+                // One made of the checksums of parts is not passed on to what has no parts.
+                checksum: source.checksum.filter(|sum| !sum.composite).map(Late::from).unwrap_or_default(),
             };
             let body = read::open(&self.core, held, 0..source.size).stream;
             return write::put(&self.core, &self.committer, put, body).await;

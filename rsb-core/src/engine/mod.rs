@@ -387,6 +387,7 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
     if clean {
         return Ok(());
     }
+    core.doubt_uploads_so_far();
     // A batch is named before it is written and committed after, so those still open at the last stop lie from the low-water
     // mark on. Others that were in flight beside it may be a little older.
     let from = catalog.low_water().await?.map(|id| BatchId(crate::env::id_before(id.0, CATCH_UP_MARGIN_MS)));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use md5::Digest as _;
 
 use super::commit::{Committer, Pending};
@@ -12,11 +13,12 @@ use super::upload::Upload;
 use super::{Counted, Description, cleanup, info_of, make_coder};
 use crate::api::{BodyStream, ExpireUploads, Finish, ObjectInfo, PartRequest, PutRequest};
 use crate::catalog::{BucketRule, Completed, LedgerEntry, PartRow, UploadRow, refusal};
-use crate::core::{Arriving, Core};
+use crate::core::{Arriving, Core, FaultKind, size_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::InlineShards;
 use crate::format::manifest::{Body, Etag, Manifest, Record, SegmentedBody};
 use crate::format::parts::{MAX_PARTS, Parts};
+use crate::format::paths;
 use crate::id::UploadId;
 use crate::object_lock::ObjectLock;
 use crate::scheme::Scheme;
@@ -116,6 +118,9 @@ pub(crate) async fn complete(
         cleanup::parts(core, left_out);
         return Ok(done);
     }
+    if core.is_upload_unsure(upload.created_ms) {
+        see_parts(core, &parts).await?;
+    }
     let manifest = describe(core, upload.clone(), &parts, &finish)?;
     let scheme = scheme(core, &upload)?;
     let pending = Pending {
@@ -144,6 +149,30 @@ pub(crate) async fn complete(
             Err(failed.into())
         }
     }
+}
+
+/// Looks whether the parts' shards are there. Their rows are no proof after a power cut: it may have taken back that they
+/// were removed. `Invalid` where fewer can be there than a part is acknowledged with.
+async fn see_parts(core: &Core, parts: &[PartRow]) -> Result<()> {
+    for part in parts {
+        for segment in part.body.views() {
+            let scheme = segment.scheme.scheme;
+            let looks = segment.backends.iter().enumerate().map(|(index, name)| async move {
+                let Some(backend) = core.admitted(name) else { return true };
+                let seen = size_of(backend, &paths::shard(segment.data_id, index)).await;
+                // Whoever does not answer may have it.
+                !matches!(seen, Err(fault) if fault.kind == FaultKind::Missing)
+            });
+            let there = join_all(looks).await.into_iter().filter(|there| *there).count();
+            if there < core.ack_count(scheme.k(), scheme.m()) {
+                return Err(Error::invalid(format!(
+                    "part {} is not on the backends any more: it was removed before the catalog was set back by an unclean stop; send it again",
+                    part.number
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The object, where the record was adopted after a crash and only the upload's end is not known.

@@ -597,3 +597,31 @@ async fn goes_on(world: &World, catalog: Arc<MemoryCatalog>, upload: &UploadRow,
     let named: BTreeSet<String> = manifest.data_ids().map(|id| id.to_string()).collect();
     assert_eq!(stored(world).await, named, "{changes}");
 }
+
+/// A power cut may take the last transactions of a catalog back: then it has parts whose shards were removed.
+#[tokio::test]
+async fn a_catalog_that_was_set_back_does_not_complete_what_was_removed() {
+    let world = World::new(4, 2, 6);
+    let (engine, catalog) = with_catalog(&world).await;
+    let upload = begin(&engine, "k").await.unwrap();
+    let bytes = content(30_000, 1);
+    let part = send(&engine, &upload, 1, &bytes).await.unwrap();
+    engine.abort_upload("bucket", "k", upload.id).await.unwrap();
+    engine.close().await.unwrap();
+    assert!(shards(&world).await.is_empty());
+    catalog.begin_upload(upload.clone()).await.unwrap();
+    catalog.put_part(upload.id, part, Vec::new()).await.unwrap();
+    catalog.set_value("closed_clean", None).await.unwrap();
+
+    // Two backends that are away do not make it likelier.
+    for away in [&[][..], &[0, 3]] {
+        let engine = world.open_with(catalog.clone(), away).await.unwrap();
+        let error = complete(&engine, &upload, &[1]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(keys(&engine).await.is_empty());
+    }
+    let engine = world.open_with(catalog.clone(), &[]).await.unwrap();
+    send(&engine, &upload, 1, &bytes).await.unwrap();
+    complete(&engine, &upload, &[1]).await.unwrap();
+    assert_eq!(get(&engine, "k", None).await.unwrap(), bytes);
+}
