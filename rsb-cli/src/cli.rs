@@ -165,7 +165,7 @@ pub struct Serve {
     /// Where HTTP is served.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
-    /// Where S3 is served; not at all unless the config says so.
+    /// Where S3 is served: 127.0.0.1:44988; where the config or --listen says that HTTP is elsewhere, only if this is said.
     #[arg(long, value_name = "ADDR:PORT")]
     pub s3_listen: Option<SocketAddr>,
     /// Where the built-in default keeps its data.

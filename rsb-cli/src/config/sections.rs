@@ -63,9 +63,12 @@ fn gateway(r: Reader<'_>) -> Gateway {
     let socket = |key: &'static str| {
         r.parsed(key, "an address and a port, such as \"127.0.0.1:44987\"", |text| text.parse::<SocketAddr>().ok())
     };
+    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    // Whoever says where HTTP is says where S3 is too: two gateways on one machine must not meet at a port nobody named.
+    let s3_default = (!r.has("listen") && !r.has("s3_listen")).then(|| local(44988));
     let out = Gateway {
-        listen: socket("listen").unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 44987))),
-        s3_listen: socket("s3_listen"),
+        listen: socket("listen").unwrap_or(local(44987)),
+        s3_listen: socket("s3_listen").or(s3_default),
         memory_limit: r.size("memory_limit", 1 << 20, 1 << 50).unwrap_or(512 << 20),
         auth: r
             .choice("auth", &[("auto", Auth::Auto), ("required", Auth::Required), ("off", Auth::Off)])

@@ -36,7 +36,9 @@ spread = "none"
 catalog = "sqlite://rsb.db"  # beside this file; rebuilt from the backends by `rsb catalog rebuild`
 
 [gateway]
-listen = "127.0.0.1:44987"
+# HTTP is on 127.0.0.1:44987 and S3 on 127.0.0.1:44988, unless said otherwise:
+# listen = "127.0.0.1:44987"
+# s3_listen = "127.0.0.1:44988"
 memory_limit = "512 MiB"
 # Elsewhere than on loopback, a key pair and TLS are needed:
 # tls = {{ certificate = "cert.pem", key = "key.pem" }}

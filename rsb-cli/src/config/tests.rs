@@ -220,3 +220,15 @@ fn what_is_shown_can_be_read_again_and_has_no_secret() {
     let again = load(&shown).unwrap();
     assert_eq!(toml::to_string_pretty(&show::Shown::of(&again)).unwrap(), shown);
 }
+
+/// S3 has its own port, and where HTTP was moved, none that nobody named.
+#[test]
+fn s3_is_served_where_nothing_else_is_said() {
+    let at = |text: &str| load(&with(text)).unwrap().gateway.s3_listen.map(|at| at.to_string());
+    let usual = Some("127.0.0.1:44988".to_owned());
+    assert_eq!(load(EMBEDDED).unwrap().gateway.s3_listen.map(|at| at.to_string()), usual);
+    assert_eq!(at(""), usual);
+    assert_eq!(at("[gateway]\nlisten = \"127.0.0.1:1\"\n"), None);
+    assert_eq!(at("[gateway]\nlisten = \"127.0.0.1:1\"\ns3_listen = \"127.0.0.1:2\"\n"), Some("127.0.0.1:2".into()));
+    assert_eq!(at("[gateway]\ns3_listen = \"127.0.0.1:2\"\n"), Some("127.0.0.1:2".into()));
+}
