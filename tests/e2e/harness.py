@@ -117,6 +117,15 @@ def tree(*folders):
     return found
 
 
+def settled(*folders, within=10):
+    """The tree once nothing changes in it any more: what a write has replaced is removed after its reply."""
+    until = time.monotonic() + within
+    now = None
+    while (before := now) != (now := tree(*folders)) and time.monotonic() < until:
+        time.sleep(0.3)
+    return now
+
+
 def assert_unchanged(before, *folders, within=10):
     """The folders are as they were; what was undone gets a moment to be gone."""
     until = time.monotonic() + within

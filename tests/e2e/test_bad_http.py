@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness import Gateway, assert_unchanged, content, tree
+from harness import Gateway, assert_unchanged, content, settled
 
 GOOD = "/v1/b/bkt/o/k"
 FORM = "X-BOUNDARY"
@@ -20,7 +20,7 @@ def served(tmp_path_factory):
         assert gateway.request("PUT", "/v1/b/rsbackup").status in (200, 201)
         assert gateway.request("PUT", "/v1/b/rsbackup/o/taken", b"taken").status in (200, 201)
         gateway.repository = repository
-        gateway.before = tree(*repository.folders)
+        gateway.before = settled(*repository.folders)
         yield gateway
 
 

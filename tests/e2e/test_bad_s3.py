@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from harness import HOST, KIB, MIB, Gateway, assert_unchanged, content, free_port, tree
+from harness import HOST, KIB, MIB, Gateway, assert_unchanged, content, free_port, settled
 from support.sigv4 import (SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER, UNSIGNED_CHUNKS_TRAILER, Connection, Signer, raw)
 
 ALL = ["read", "write", "delete", "admin"]
@@ -46,7 +46,7 @@ def served(tmp_path_factory):
     with served.gateway:
         assert served.ask("PUT", "/bkt").status == 200
         assert served.ask("PUT", "/bkt/k", GOOD).status == 200
-        served.before, served.listed = tree(*repository.folders), served.ask("GET", "/bkt?list-type=2").body
+        served.before, served.listed = settled(*repository.folders), served.ask("GET", "/bkt?list-type=2").body
         yield served
         assert served.gateway.stop() == 0
 
@@ -327,7 +327,7 @@ def test_a_body_that_nobody_wants_is_not_asked_for(served):
         assert connection.send(request[:-len(GOOD)]).reply().status == 100
         assert connection.send(GOOD).reply().status == 200
         assert connection.send(served.all.request("GET", "/bkt/k")).reply().body == GOOD
-    served.before, served.listed = tree(*served.repository.folders), served.ask("GET", "/bkt?list-type=2").body
+    served.before, served.listed = settled(*served.repository.folders), served.ask("GET", "/bkt?list-type=2").body
 
 
 def test_a_refused_upload_is_drained_or_cut(served):

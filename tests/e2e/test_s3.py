@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from harness import HOST, MIB, Gateway, assert_unchanged, content, environment, free_port, rsb, tree
+from harness import HOST, MIB, Gateway, assert_unchanged, content, environment, free_port, rsb, settled
 from support.tools import AWS, S3_PYTHON
 
 pytestmark = pytest.mark.servers
@@ -364,7 +364,7 @@ def test_versions_are_listed_in_pages(s3, bucket):
     ("ChecksumSHA256", "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=", "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCA="),
 ])
 def test_a_wrong_checksum_is_refused_and_nothing_written(door, s3, bucket, name, right, wrong):
-    before = tree(*door.repository.folders)
+    before = settled(*door.repository.folders)
     for body in (HELLO, io.BytesIO(HELLO)):
         assert refusal(s3.put_object, Bucket=bucket, Key="k", Body=body, **{name: wrong}) == ("BadDigest", 400)
     assert_unchanged(before, *door.repository.folders)
@@ -390,7 +390,7 @@ def test_a_body_that_is_not_the_signed_one(door, s3, bucket):
         caught.update(method=request.method, url=request.url, headers=dict(request.headers))
         raise RuntimeError("kept")
 
-    before = tree(*door.repository.folders)
+    before = settled(*door.repository.folders)
     signing.meta.events.register("before-send.s3", keep)
     for call, keywords, fake in (
             (signing.put_object, {"Bucket": bucket, "Key": "k", "Body": HELLO}, b"jello"),
@@ -471,7 +471,7 @@ def test_presigned(door, s3, bucket):
 
 
 def test_what_is_not_served_says_so(door, s3, bucket):
-    before = tree(*door.repository.folders)
+    before = settled(*door.repository.folders)
     put = {"Bucket": bucket, "Key": "k", "Body": HELLO}
     for call, keywords in (
             (s3.put_object, {**put, "ServerSideEncryption": "AES256"}),

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from harness import HOST, KIB, MIB, Gateway, assert_unchanged, content, free_port, tree
+from harness import HOST, KIB, MIB, Gateway, assert_unchanged, content, free_port, settled
 from support.sigv4 import Connection, Signer, raw
 
 KEY = {"id": "all", "secret": "secret-of-all", "rights": ["read", "write", "delete", "admin"]}
@@ -202,7 +202,7 @@ def test_a_form_says_what_it_wants_to_hear(served, bucket):
 
 
 def test_a_form_keeps_no_more_than_it_must_and_undoes_what_is_refused(served, bucket):
-    before = tree(*served.repository.folders)
+    before = settled(*served.repository.folders)
     data = content(2 * MIB)
     for keywords, code in [({"conditions": [["eq", "$key", "k"], ["content-length-range", 0, MIB]]}, "EntityTooLarge"),
                            ({"conditions": [["eq", "$key", "k"], ["content-length-range", 3 * MIB, 4 * MIB]]}, "EntityTooSmall")]:
