@@ -144,7 +144,7 @@ impl Inner {
     }
 
     /// A read that needs no disk, of the folder that is known.
-    fn from_memory(&self, location: &Path, options: &GetOptions) -> Option<GetResult> {
+    fn read_memory(&self, location: &Path, options: &GetOptions) -> Option<GetResult> {
         let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.identity;
         read::from_memory(&self.path, location, options, |folder| identity(folder) == known)
     }
@@ -191,7 +191,7 @@ impl ObjectStore for Folder {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        if let Some(found) = self.0.from_memory(location, &options) {
+        if let Some(found) = self.0.read_memory(location, &options) {
             return Ok(found);
         }
         let (inner, location) = (self.0.clone(), location.clone());

@@ -102,7 +102,7 @@ impl Parts {
         if self.numbers.as_ref().is_some_and(|numbers| numbers.len() as u64 != count) {
             return Err("not a number for each part".into());
         }
-        if self.checksums.len() as u64 % count != 0 {
+        if !(self.checksums.len() as u64).is_multiple_of(count) {
             return Err("not a checksum for each part".into());
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Lifecycle: rules of a bucket by which versions end, and the work that follows them.
 //!
-//! Order to read: this file (a rule), [`judge`] (what the rules say of the versions of a bucket, pure), [`run`] (the work).
+//! Order to read: this file (a rule), `judge` (what the rules say of the versions of a bucket, pure), `run` (the work).
 
 pub(crate) mod judge;
 pub(crate) mod run;

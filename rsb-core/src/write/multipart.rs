@@ -39,7 +39,7 @@ pub(crate) async fn known(core: &Core, bucket: &str, key: &str, id: UploadId) ->
 pub(crate) fn scheme(core: &Core, upload: &UploadRow) -> Result<Scheme> {
     let default = core.config.scheme;
     let (k, m) = (usize::from(upload.data_shards), usize::from(upload.parity_shards));
-    Ok(Scheme::new(k, m, default.codec_id(), default.block_size)?)
+    Scheme::new(k, m, default.codec_id(), default.block_size)
 }
 
 /// Writes one part.

@@ -167,10 +167,13 @@ pub(super) async fn add_new(
     Ok((others, added))
 }
 
+/// Bucket, key, offset, length, length of the body, kind, id, whether it is a delete marker, body: as the statements take them.
+type VersionItem = (String, String, u32, u32, u32, i64, String, i64, String);
+
 /// Rows of versions, as the statements take them.
 #[derive(Default)]
 struct List {
-    versions: Vec<(String, String, u32, u32, u32, i64, String, i64, String)>,
+    versions: Vec<VersionItem>,
     references: Vec<(String, u32)>,
     ids: BTreeSet<VersionId>,
 }
