@@ -54,7 +54,7 @@ impl Door {
         let fate = Fate::default();
         let place = self.hosts.place(&request);
         let (method, origin) = (request.method().clone(), request.headers().get(ORIGIN).cloned());
-        let waits_in_vain = waits_in_vain(&request);
+        let (waits_in_vain, asks_first) = (waits_in_vain(&request), request.headers().contains_key(EXPECT));
         let mut response = self.serve(request, &place, &fate).await?;
         if response.status() == StatusCode::INTERNAL_SERVER_ERROR
             && let Some(error) = fate.unread_body(MAX_XML_BYTES as u64)
@@ -75,7 +75,10 @@ impl Door {
         if let Some(origin) = origin.filter(|_| method != Method::OPTIONS) {
             cors::describe(self.app.engine(), &place.bucket, &origin, &method, response.headers_mut()).await;
         }
-        if waits_in_vain {
+        let refused = response.status().is_client_error() || response.status().is_server_error();
+        // Whoever asked first and was refused may yet send the body, having waited long enough: nobody may take it for a
+        // next request.
+        if waits_in_vain || asks_first && refused {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Ok(id) = HeaderValue::from_str(&request_id) {
