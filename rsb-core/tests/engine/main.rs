@@ -12,6 +12,8 @@ mod gate;
 mod lifecycle;
 mod locks;
 mod multipart;
+mod multipart_crash;
+mod multipart_upkeep;
 mod mutations;
 mod quorum;
 mod rebuild;
