@@ -11,6 +11,7 @@ mod fixtures;
 mod gate;
 mod lifecycle;
 mod locks;
+mod moves;
 mod multipart;
 mod multipart_crash;
 mod multipart_upkeep;
