@@ -13,6 +13,8 @@ mod lifecycle;
 mod locks;
 mod moves;
 mod multipart;
+mod multipart_crash;
+mod multipart_upkeep;
 mod mutations;
 mod quorum;
 mod rebuild;
