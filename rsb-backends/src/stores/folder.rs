@@ -146,8 +146,8 @@ impl Inner {
 
     /// A read that needs no disk, of the folder that is known.
     fn read_memory(&self, location: &Path, options: &GetOptions) -> Option<GetResult> {
-        let known = self.opened.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.identity;
-        read::from_memory(&self.path, location, options, |folder| identity(folder) == known)
+        let device = || Some(self.opened.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.identity.0);
+        read::from_memory(&self.path, location, options, device)
     }
 }
 

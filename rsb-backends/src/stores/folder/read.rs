@@ -12,6 +12,7 @@ use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{Attributes, Error, GetOptions, GetResult, GetResultPayload, ObjectMeta, Result};
 use rsb_core::backend::ReadStep;
+use rsb_core::format::paths;
 
 use super::{STORE, pieces};
 
@@ -82,33 +83,31 @@ pub(super) fn open(path: &FilePath, location: &Path, options: &GetOptions) -> Re
     Ok(result(meta, range, whole(bytes)))
 }
 
-/// The same from memory alone; `None` where that cannot be, or anything is out of the ordinary. `same` says whether the
-/// folder is the one that is known.
+/// The same from memory alone; `None` where that cannot be, or anything is out of the ordinary. `device` is the folder's own:
+/// where another disk was mounted in its place, or none is, somebody must look.
 #[cfg(target_os = "linux")]
 pub(super) fn from_memory(
     root: &FilePath,
     location: &Path,
     options: &GetOptions,
-    same: impl FnOnce(&Metadata) -> bool,
+    device: impl FnOnce() -> Option<u64>,
 ) -> Option<GetResult> {
     use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
     use rustix::io::{ReadWriteFlags, preadv2};
 
-    // Unfinished files have a `#` in their names.
-    if options.head || location.as_ref().is_empty() || location.as_ref().contains('#') {
+    // Unfinished files have a `#` in their names; the marker says whose the folder is.
+    let odd = location.as_ref().is_empty() || location.as_ref().contains('#') || *location == paths::marker();
+    if options.head || odd {
         return None;
     }
     // Such an open fails where a name would have to be looked up on the disk.
-    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = openat2(CWD, root, folder, Mode::empty(), ResolveFlags::CACHED).ok()?;
-    let folder = File::from(folder);
-    if !same(&folder.metadata().ok()?) {
-        return None;
-    }
-    let how = ResolveFlags::CACHED | ResolveFlags::BENEATH;
-    let file = openat2(&folder, location.as_ref(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty(), how).ok()?;
+    let how = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat2(CWD, root.join(location.as_ref()), how, Mode::empty(), ResolveFlags::CACHED).ok()?;
     let file = File::from(file);
     let metadata = file.metadata().ok().filter(Metadata::is_file)?;
+    if super::identity(&metadata).0 != device()? {
+        return None;
+    }
     let meta = meta(&metadata, location.clone());
     let range = asked(&meta, options).ok()?;
     let len = usize::try_from(range.end - range.start).ok().filter(|len| *len as u64 <= AT_ONCE)?;
@@ -123,7 +122,7 @@ pub(super) fn from_memory(
     _: &FilePath,
     _: &Path,
     _: &GetOptions,
-    _: impl FnOnce(&Metadata) -> bool,
+    _: impl FnOnce() -> Option<u64>,
 ) -> Option<GetResult> {
     None
 }
