@@ -15,7 +15,7 @@ mod uploads;
 use std::sync::Arc;
 
 pub use self::histories::histories;
-pub use self::listing::listings;
+pub use self::listing::{listings, page_costs};
 use crate::catalog::Catalog;
 
 /// Holds an engine to the contract. `make` gives a new, empty catalog each time it is called.

@@ -115,6 +115,40 @@ async fn a_common_prefix_costs_one_seek(catalog: &dyn Catalog) {
     assert!(quick * 4 < slow, "rolling up took {quick:?}, reading every key {slow:?}");
 }
 
+/// Measures what a page of 1,000 costs with `keys` keys in the bucket, in folders of 100: the middle of 101 pages that begin
+/// anywhere, of keys, and of folders by delimiter; and that of the one page of two huge folders.
+///
+/// # Panics
+/// Where a page is not what it must be.
+pub async fn page_costs(catalog: &dyn Catalog, keys: usize) -> [Duration; 3] {
+    const AT_ONCE: usize = 20_000;
+    let name = |n: usize| format!("{}/{:06}/{:02}", if n < keys / 2 { "left" } else { "right" }, n / 100, n % 100);
+    make_bucket(catalog).await;
+    for start in (0..keys).step_by(AT_ONCE) {
+        let some = (start..keys.min(start + AT_ONCE)).map(|n| kept_version(&name(n), 5).into());
+        write(catalog, 2 + (start / AT_ONCE) as u64, some.collect()).await;
+    }
+    let mut costs: [Vec<Duration>; 3] = Default::default();
+    for turn in 0..101 {
+        let at = turn * (keys / 2 - 1000) / 101;
+        let after = |query: ListQuery| ListQuery { after: Some(ListAfter::Key(name(at))), ..query };
+        for (kind, query, most) in [
+            (0, after(query("", "")), 1000),
+            (1, ListQuery { limit: 100, ..after(query("left/", "/")) }, 100),
+            (2, query("", "/"), 2),
+        ] {
+            let begin = Instant::now();
+            let found = catalog.list(&query).await.map_or(0, |listing| listing.items.len());
+            costs[kind].push(begin.elapsed());
+            assert!(0 < found && found <= most, "{query:?} gave {found}");
+        }
+    }
+    costs.map(|mut cost| {
+        cost.sort();
+        cost[cost.len() / 2]
+    })
+}
+
 /// What a listing must hold, by going through everything.
 fn expected(records: &[Manifest], query: &ListQuery) -> Vec<String> {
     let mut keys: BTreeMap<&str, Vec<&Manifest>> = BTreeMap::new();
