@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +50,11 @@ pub(crate) struct Core {
     read_only: Mutex<Option<String>>,
     /// Why the history is not sure, so that writes could contradict it.
     uncertain: Mutex<Option<String>>,
+    /// The catalog is being made anew, or was not made to the end: what it does not show may be there.
+    catalog_partial: AtomicBool,
+    /// Held together by those who change the catalog or remove what it does not name, alone by the one who makes it anew.
+    /// Nobody may wait for a commit while holding it: the commit would wait for the one who waits to hold it alone.
+    pub whole: tokio::sync::RwLock<()>,
     /// One revision of a version is written at a time: two writers of the same number would lose one of them.
     revisions: Vec<tokio::sync::Mutex<()>>,
     /// Held from looking at an upload's parts to changing what it has, so that none is removed while it is completed.
@@ -97,6 +102,8 @@ impl Core {
             arriving: Mutex::default(),
             read_only: Mutex::new(config.read_only.then(|| "it was opened read-only".to_owned())),
             uncertain: Mutex::default(),
+            catalog_partial: AtomicBool::new(false),
+            whole: tokio::sync::RwLock::default(),
             revisions: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             uploads: (0..REVISION_LOCKS).map(|_| Arc::default()).collect(),
             doubtful_uploads: Mutex::default(),
@@ -148,6 +155,23 @@ impl Core {
         *lock(&self.uncertain) = reason;
     }
 
+    /// Says whether the catalog shows all there is.
+    pub fn set_catalog_partial(&self, partial: bool) {
+        self.catalog_partial.store(partial, Ordering::SeqCst);
+    }
+
+    /// An error while what was looked up may be missing, or old, for no other reason than that the catalog is being made
+    /// anew. Asked after the look-up.
+    pub fn check_catalog_whole(&self) -> Result<()> {
+        if !self.catalog_partial.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        Err(Error::unavailable(format!(
+            "the catalog of repository {:?} is being rebuilt; try again when it is done (`rsb catalog rebuild` ends a rebuild that was broken off)",
+            self.config.name
+        )))
+    }
+
     /// Why it was closed to writes, apart from an uncertain history.
     pub fn closed_reason(&self) -> Option<String> {
         lock(&self.read_only).clone()
@@ -159,6 +183,7 @@ impl Core {
 
     /// An error when writes are refused.
     pub fn check_writable(&self) -> Result<()> {
+        self.check_catalog_whole()?;
         match self.read_only_reason() {
             Some(reason) => Err(Error::new(
                 ErrorKind::ReadOnly,

@@ -31,13 +31,17 @@ pub(crate) async fn sweep(
     // A disk that is not mounted looks like an empty one: who does not show its marker now counts as away.
     watch::look_at_all(core).await;
     // What looks like garbage may be a write whose acknowledgement the catalog lost: adopt it first.
+    let whole = core.whole.read().await;
     let caught_up = catch_up(core, core.catalog.as_ref(), None, !request.dry_run, progress).await?;
+    drop(whole);
     if !caught_up.unreachable.is_empty() {
         report.unreachable = caught_up.unreachable;
         return Ok(report);
     }
     report.uploads_expired = expire(core, request.dry_run).await?;
     let mut sweep = Sweep { core, dry_run: request.dry_run, horizon_ms: horizon(core), spared: BTreeSet::new() };
+    let whole = core.whole.read().await;
+    core.check_catalog_whole()?;
     let certain = sweep.batches(&mut report).await?;
     if !report.unreachable.is_empty() {
         return Ok(report);
@@ -49,9 +53,12 @@ pub(crate) async fn sweep(
     if certain && report.unreachable.is_empty() && !request.dry_run {
         sweep.tombstones(&mut report).await?;
     }
+    drop(whole);
     if !request.dry_run {
         report.batches_compacted = compact(core, committer, sweep.horizon_ms, progress).await?;
     }
+    let _whole = core.whole.read().await;
+    core.check_catalog_whole()?;
     sweep.dead_batches(&mut report).await?;
     Ok(report)
 }

@@ -75,6 +75,8 @@ impl Engine {
         let core = Arc::new(core);
         if !core.config.read_only {
             start_up(&core).await?;
+        } else if core.catalog.value(recover::PARTIAL).await?.is_some() {
+            core.set_catalog_partial(true);
         }
         if let Some(id) = core.catalog.greatest_version().await? {
             core.env.observe_id(id.0);
@@ -233,6 +235,7 @@ impl Engine {
         let has_lock = BucketLock::of(&settings)?.is_some();
         let _revising = if has_lock { Some(self.core.revising(bucket, key).await) } else { None };
         let entry = self.core.catalog.entry(bucket, key, version).await?;
+        self.core.check_catalog_whole()?;
         if !precondition.holds(entry.as_ref().map(|e| &e.manifest)) {
             let name = format!("{bucket}/{key}");
             return Err(Error::new(
@@ -315,6 +318,7 @@ impl Engine {
     pub async fn list(&self, query: &ListQuery) -> Result<Listing> {
         self.bucket(&query.bucket).await?;
         let page = self.core.catalog.list(query).await?;
+        self.core.check_catalog_whole()?;
         let mut listing = Listing { next: page.next, ..Listing::default() };
         for item in page.items {
             match item {
@@ -390,10 +394,14 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
     core.doubt_uploads_so_far();
     // A batch is named before it is written and committed after, so those still open at the last stop lie from the low-water
     // mark on. Others that were in flight beside it may be a little older.
-    let from = catalog.low_water().await?.map(|id| BatchId(crate::env::id_before(id.0, CATCH_UP_MARGIN_MS)));
+    let mut from = catalog.low_water().await?.map(|id| BatchId(crate::env::id_before(id.0, CATCH_UP_MARGIN_MS)));
+    if catalog.value(recover::PARTIAL).await?.is_some() {
+        from = None;
+    }
     let report = recover::catch_up(core, catalog.as_ref(), from, true, &Progress::default()).await?;
     let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
     catalog.release(&open).await?;
+    catalog.set_value(recover::PARTIAL, None).await?;
     recover::judge_certainty(core, &report);
     Ok(())
 }

@@ -26,6 +26,9 @@ use crate::read::piece::Piece;
 
 /// The catalog's named value that holds the repository's id.
 pub(crate) const REPOSITORY_ID: &str = "repository_id";
+
+/// The catalog's named value that says that a rebuild of it was begun and not ended.
+pub(crate) const PARTIAL: &str = "rebuild_not_ended";
 struct Recovery<'a> {
     core: &'a Arc<Core>,
     catalog: &'a dyn Catalog,
@@ -179,19 +182,20 @@ async fn complete(core: &Core, image: &BatchImage, loaded: &mut Loaded, copies: 
     }
 }
 
-/// Empties the catalog and rebuilds it from the backends alone.
+/// Empties the catalog and rebuilds it from the backends alone. Until it is done nothing is looked up in it.
 pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<RebuildReport> {
-    let before = core.closed_reason();
-    core.set_read_only(Some("the catalog is being rebuilt".into()));
-    let result = async {
-        core.catalog.clear().await?;
-        core.catalog.set_value(REPOSITORY_ID, Some(core.repository.to_string())).await?;
-        catch_up(core, core.catalog.as_ref(), None, !core.config.read_only, progress).await
-    };
-    let result = result.await;
-    core.set_read_only(before);
-    let report = result?;
+    // What is being written is committed first, what is being removed goes.
+    let _alone = core.whole.write().await;
+    let catalog = core.catalog.as_ref();
+    core.set_catalog_partial(true);
+    catalog.clear().await?;
+    // One that is broken off is noticed at the next start.
+    catalog.set_value(PARTIAL, Some("yes".into())).await?;
+    catalog.set_value(REPOSITORY_ID, Some(core.repository.to_string())).await?;
+    let report = catch_up(core, catalog, None, !core.config.read_only, progress).await?;
+    catalog.set_value(PARTIAL, None).await?;
     judge_certainty(core, &report);
+    core.set_catalog_partial(false);
     Ok(report)
 }
 
@@ -214,6 +218,8 @@ pub(crate) fn judge_certainty(core: &Core, report: &RebuildReport) {
 
 /// Compares the catalog with what a rebuild would make of the backends; changes nothing.
 pub(crate) async fn verify(core: &Arc<Core>, progress: &Progress) -> Result<VerifyReport> {
+    let _whole = core.whole.read().await;
+    core.check_catalog_whole()?;
     let fresh = MemoryCatalog::default();
     let rebuilt = catch_up(core, &fresh, None, false, progress).await?;
     let (ours, theirs) = (all_versions(core.catalog.as_ref()).await?, all_versions(&fresh).await?);

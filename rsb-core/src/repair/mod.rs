@@ -12,7 +12,7 @@ use crate::api::{
     RepairWork, Scope,
 };
 use crate::catalog::{BucketRule, Entry, Holder, HolderState, LedgerItem, LedgerReason, Precondition};
-use crate::check::{check, verify_shard};
+use crate::check::{Other, check, entries, others, verify_shard};
 use crate::core::{Core, get_all, put};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::{InlineShards, MAX_RECORD_LEN};
@@ -36,8 +36,14 @@ pub(crate) async fn plan(core: &Arc<Core>, scope: &Scope, depth: Depth, progress
     for health in report.damaged.into_iter().chain(known) {
         damaged.insert((health.bucket.clone(), health.key.clone(), health.version), health);
     }
-    let mut planner =
-        Planner { core, plan: RepairPlan::default(), segments: BTreeSet::new(), batches: BTreeSet::new() };
+    let objects = entries(core, scope).await?;
+    let mut planner = Planner {
+        core,
+        plan: RepairPlan::default(),
+        segments: BTreeSet::new(),
+        batches: BTreeSet::new(),
+        others: others(core, scope, &objects).await?,
+    };
     for health in damaged.into_values() {
         planner.add(health).await?;
     }
@@ -76,13 +82,13 @@ struct Planner<'a> {
     plan: RepairPlan,
     segments: BTreeSet<DataId>,
     batches: BTreeSet<BatchId>,
+    others: Vec<Other>,
 }
 
 impl Planner<'_> {
     async fn add(&mut self, health: ObjectHealth) -> Result<()> {
-        let Some(entry) = self.core.catalog.entry(&health.bucket, &health.key, Some(health.version)).await? else {
-            return Ok(());
-        };
+        let entry = self.core.catalog.entry(&health.bucket, &health.key, Some(health.version)).await?;
+        let Some(entry) = entry else { return self.add_other(health).await };
         if !health.is_readable() {
             self.plan.unrepairable.push(health);
             return Ok(());
@@ -96,7 +102,8 @@ impl Planner<'_> {
         }
         let lost: Vec<&Finding> = health.findings.iter().filter(|f| f.segment.is_none()).collect();
         if !lost.is_empty() && self.batches.insert(entry.at.batch) {
-            waiting.extend(self.add_copies(&health, &entry, &lost).await?);
+            let m = entry.manifest.scheme().map_or(0, |s| s.m());
+            waiting.extend(self.add_copies(&health, entry.at.batch, m, &lost).await?);
         }
         if !waiting.is_empty() {
             self.plan.unrepairable.push(ObjectHealth { findings: waiting, ..health });
@@ -144,12 +151,38 @@ impl Planner<'_> {
         waiting
     }
 
-    async fn add_copies(&mut self, health: &ObjectHealth, entry: &Entry, lost: &[&Finding]) -> Result<Vec<Finding>> {
-        let Some(row) = self.core.catalog.batch(entry.at.batch).await? else { return Ok(Vec::new()) };
+    /// The copies of a record that is no object.
+    async fn add_other(&mut self, health: ObjectHealth) -> Result<()> {
+        let at = self.others.iter().find(|Other(r)| {
+            (&r.bucket, &r.key, r.version) == (&health.bucket, &health.key, health.version)
+        });
+        let Some(batch) = at.map(|Other(record)| record.at.batch) else { return Ok(()) };
+        if !health.is_readable() {
+            self.plan.unrepairable.push(health);
+            return Ok(());
+        }
+        let lost: Vec<&Finding> = health.findings.iter().collect();
+        if !lost.is_empty() && self.batches.insert(batch) {
+            let waiting = self.add_copies(&health, batch, 0, &lost).await?;
+            if !waiting.is_empty() {
+                self.plan.unrepairable.push(ObjectHealth { findings: waiting, ..health });
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_copies(
+        &mut self,
+        health: &ObjectHealth,
+        batch: BatchId,
+        m: usize,
+        lost: &[&Finding],
+    ) -> Result<Vec<Finding>> {
+        let Some(row) = self.core.catalog.batch(batch).await? else { return Ok(Vec::new()) };
         let bad: BTreeSet<u16> = lost.iter().map(|f| f.index).collect();
         let held = row.holders.iter().filter(|h| h.state == HolderState::Held);
         let holders: Vec<String> = held.clone().map(|h| h.backend.clone()).collect();
-        let m = entry.manifest.scheme().map_or(self.core.record_margin, |s| s.m()).max(self.core.record_margin);
+        let m = m.max(self.core.record_margin);
         let (write, waiting) = self.targets(&holders, m, lost);
         if write.is_empty() {
             return Ok(waiting);

@@ -33,6 +33,7 @@ pub(crate) fn superseded(core: &Arc<Core>, entries: Vec<Entry>) {
 async fn clean(core: &Core, entry: &Entry) -> Result<()> {
     let ids: Vec<Uuid> = entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0]).collect();
     core.leases.begin_delete(&ids).await;
+    let _whole = core.whole.read().await;
     if let Body::Segments(body) = &entry.manifest.body {
         remove_shards(core, body).await?;
     }
@@ -78,6 +79,7 @@ pub(crate) fn parts(core: &Arc<Core>, parts: Vec<PartRow>) {
         for part in parts {
             let ids: Vec<Uuid> = part.data_ids().map(|id| id.0).collect();
             worker.leases.begin_delete(&ids).await;
+            let _whole = worker.whole.read().await;
             if let Err(error) = remove_shards(&worker, &part.body).await {
                 tracing::warn!(%error, "the shards of a part that is not wanted could not be removed; the sweep will");
             }

@@ -178,6 +178,8 @@ impl Member {
 }
 
 async fn flush(core: &Arc<Core>, (k, m): (usize, usize), batch: Vec<(Pending, Reply)>) {
+    // A condition is not judged by half a catalog.
+    let _whole = core.whole.read().await;
     let id = BatchId(core.env.new_id());
     let members = match reserve(core, id, batch).await {
         Some(members) if !members.is_empty() => members,

@@ -11,6 +11,7 @@ use super::judge::Broken;
 use super::model::name;
 use super::run::Sim;
 use super::world::{File, LATEST_MS, State};
+use crate::catalog::HolderState;
 use crate::format::manifest::Body;
 use crate::format::marker::Marker;
 use crate::format::paths;
@@ -180,19 +181,29 @@ impl Sim {
             }
         }
         let batches: Vec<_> = catalog.batches_after(None, 10_000).await.map_err(fail)?;
+        // What is doubtful may be there or not.
+        let mut doubtful = BTreeSet::new();
         for row in &batches {
-            named.extend(row.holders.iter().map(|holder| (holder.backend.clone(), paths::batch(row.id))));
+            for holder in &row.holders {
+                let set = if holder.state == HolderState::Held { &mut named } else { &mut doubtful };
+                set.insert((holder.backend.clone(), paths::batch(row.id)));
+            }
         }
         let dead: Vec<BatchId> =
             catalog.dead_batches(None, 1000).await.map_err(fail)?.into_iter().map(|row| row.id).collect();
         let counts = catalog.counts().await.map_err(fail)?;
+        if counts.ledger > 0 {
+            let lines = catalog.ledger_after(None, 10).await.map_err(fail)?;
+            return Err(format!("all is whole, and the ledger says {lines:?}"));
+        }
         if counts.tombstones > 0 || !dead.is_empty() {
             return Err(format!("after the sweeps {} tombstones and the dead batches {dead:?} are left", counts.tombstones));
         }
         let state = self.world.lock();
         for (at, disk) in state.disks.iter().enumerate() {
             for path in disk.files.keys().filter(|path| **path != Self::marker()) {
-                if !named.remove(&(format!("b{at}"), path.clone())) {
+                let name = (format!("b{at}"), path.clone());
+                if !named.remove(&name) && !doubtful.contains(&name) {
                     return Err(format!("{path} on backend {at} is garbage, and the sweeps leave it"));
                 }
             }

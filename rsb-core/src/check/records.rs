@@ -1,0 +1,75 @@
+//! Records that are no object: buckets, delete markers, deletions. Losing their copies would bring deleted objects back and
+//! hide buckets, so they are checked and repaired as objects are.
+
+use std::collections::BTreeSet;
+
+use super::{Checker, Seen};
+use crate::api::{CheckReport, ObjectHealth, Scope};
+use crate::catalog::{Entry, RecordRow};
+use crate::core::Core;
+use crate::error::Result;
+use crate::id::BatchId;
+
+/// A live record in a batch that holds no object which is looked at anyway.
+pub(crate) struct Other(pub RecordRow);
+
+/// One live record for each batch of the scope that holds none of these objects.
+pub(crate) async fn others(core: &Core, scope: &Scope, objects: &[Entry]) -> Result<Vec<Other>> {
+    let seen: BTreeSet<BatchId> = objects.iter().map(|entry| entry.at.batch).collect();
+    let mut out = Vec::new();
+    // One object is asked for, not what else was written of its name.
+    if scope.key.is_some() {
+        return Ok(out);
+    }
+    let mut after = None;
+    loop {
+        let page = core.catalog.batches_after(after, 1000).await?;
+        core.check_catalog_whole()?;
+        let Some(last) = page.last() else { return Ok(out) };
+        after = Some(last.id);
+        for row in page.iter().filter(|row| !seen.contains(&row.id)) {
+            let records = core.catalog.records_of(row.id).await?;
+            out.extend(records.into_iter().find(|r| r.live && scope.has(&r.bucket, &r.key)).map(Other));
+        }
+    }
+}
+
+impl Checker {
+    /// Looks at the copies of such a record. Its key is empty where it is a bucket's.
+    pub async fn look_at_other(&self, Other(record): &Other) -> Result<Seen> {
+        let batch = self.core.catalog.batch(record.at.batch).await?;
+        let mut seen = Seen {
+            health: ObjectHealth {
+                bucket: record.bucket.clone(),
+                key: record.key.clone(),
+                version: record.version,
+                size: 0,
+                margin: 0,
+                full_margin: 0,
+                findings: Vec::new(),
+            },
+            bytes_read: 0,
+            sound: Vec::new(),
+        };
+        // Gone meanwhile: nothing is missing.
+        let Some(row) = batch else { return Ok(seen) };
+        let good = self.look_at_copies(record.at.extent, &row, usize::from(row.copies), &mut seen).await;
+        seen.health.margin = good as i32 - 1;
+        seen.health.full_margin = i32::from(row.copies) - 1;
+        Ok(seen)
+    }
+}
+
+impl CheckReport {
+    /// Counts what is damaged of them; they are no objects.
+    pub(super) fn add_other(&mut self, seen: Seen) {
+        let health = seen.health;
+        self.bytes_read += seen.bytes_read;
+        match (health.is_readable(), health.is_whole()) {
+            (false, _) => self.unreadable += 1,
+            (true, false) => self.degraded += 1,
+            (true, true) => return,
+        }
+        self.damaged.push(health);
+    }
+}
