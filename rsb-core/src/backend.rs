@@ -9,6 +9,11 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 
+/// A hint in the extensions of a request to read: whoever asks takes the answer apart in steps of so many bytes, so pieces of
+/// that length need not be put together again. A store may pay no heed to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadStep(pub usize);
+
 /// What a backend is used for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

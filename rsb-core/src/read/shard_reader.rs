@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::piece::{Piece, ShardAt};
-use crate::backend::Backend;
+use crate::backend::{Backend, ReadStep};
 use crate::core::{Fault, error_sentence, fault_of, ranged};
 use crate::format::checksum::Checksums;
 use crate::id::DataId;
@@ -100,13 +100,10 @@ impl Work {
         let layout = &self.layout;
         let range = self.at.base + layout.frame_offset(self.stripes.start)
             ..self.at.base + layout.frame_offset(self.stripes.end);
+        let mut options = ranged(range.clone());
+        options.extensions.insert(ReadStep(layout.block_len(self.stripes.start) as usize + CHECKSUM_LEN));
         let start = Instant::now();
-        let result = self
-            .backend
-            .store()
-            .get_opts(&self.at.path, ranged(range.clone()))
-            .await
-            .map_err(|e| self.request_fault(&e))?;
+        let result = self.backend.store().get_opts(&self.at.path, options).await.map_err(|e| self.request_fault(&e))?;
         self.backend.health().succeeded(Some(start.elapsed()));
         if result.range != range {
             return Err(Fault::corrupt(format!(
