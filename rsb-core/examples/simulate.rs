@@ -13,9 +13,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rsb_core::testkit::sim::{Failure, History, run, shrink};
+use rsb_core::env::Flaw;
+use rsb_core::testkit::sim::{Failure, History, Options as How, run, shrink};
 
-const USAGE: &str = "simulate [--histories N] [--seconds S] [--seed FIRST] [--threads T] [--keep-going] | --replay SEED [--only STEP,STEP,…]";
+const USAGE: &str = "simulate [--histories N] [--seconds S] [--seed FIRST] [--threads T] [--keep-going] | --flaws [--histories MOST] | --replay SEED [--only STEP,STEP,…]";
 
 /// What the command line asks for.
 struct Options {
@@ -24,6 +25,7 @@ struct Options {
     seed: u64,
     threads: usize,
     keep_going: bool,
+    flaws: bool,
     replay: Option<u64>,
     only: Option<BTreeSet<usize>>,
 }
@@ -35,6 +37,7 @@ fn options() -> Result<Options, String> {
         seed: 1,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         keep_going: false,
+        flaws: false,
         replay: None,
         only: None,
     };
@@ -42,6 +45,10 @@ fn options() -> Result<Options, String> {
     while let Some(name) = arguments.next() {
         if name == "--keep-going" {
             out.keep_going = true;
+            continue;
+        }
+        if name == "--flaws" {
+            out.flaws = true;
             continue;
         }
         let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -69,8 +76,8 @@ fn options() -> Result<Options, String> {
 fn replay(seed: u64, only: Option<&BTreeSet<usize>>) -> bool {
     let history = History::new(seed);
     println!("{:?}\nill at first: {:?}", history.layout, history.illness);
-    let keep = |at: usize| only.is_none_or(|only| only.contains(&at));
-    let outcome = run(&history, &keep, true);
+    let without = |at: usize| only.is_some_and(|only| !only.contains(&at));
+    let outcome = run(&history, How { without: Some(&without), with_log: true, flaw: None });
     let (log, verdict) = match &outcome {
         Ok(report) => (&report.log, format!("all is well; {} calls, {} lives, trace {}", report.calls, report.lives, report.trace)),
         Err(failure) => (&failure.log, format!("step {}: {}", failure.step, failure.what)),
@@ -84,7 +91,7 @@ fn replay(seed: u64, only: Option<&BTreeSet<usize>>) -> bool {
 fn report(seed: u64, failure: Failure) {
     let history = History::new(seed);
     let first = failure.what.clone();
-    let (steps, failure) = shrink(&history, failure, 300);
+    let (steps, failure) = shrink(&history, failure, None, 300);
     println!("seed {seed} FAILED: {first}");
     println!("  {:?}, ill at first: {:?}", history.layout, history.illness);
     for at in &steps {
@@ -110,7 +117,7 @@ fn many(options: &Options) -> (u64, u64) {
                         return;
                     }
                     let seed = options.seed.wrapping_add(number);
-                    match run(&History::new(seed), &|_| true, false) {
+                    match run(&History::new(seed), How::default()) {
                         Ok(report) => _ = calls.fetch_add(report.calls, Ordering::Relaxed),
                         Err(failure) => {
                             failed.fetch_add(1, Ordering::Relaxed);
@@ -126,6 +133,28 @@ fn many(options: &Options) -> (u64, u64) {
     (next.into_inner().min(options.histories), failed.into_inner())
 }
 
+/// Runs histories on an engine with each deliberate bug in turn, until one of at most so many fails. Whether all bugs are found.
+fn flaws(options: &Options) -> bool {
+    let mut all = true;
+    for flaw in Flaw::ALL {
+        let found = (0..options.histories).find_map(|number| {
+            let seed = options.seed.wrapping_add(number);
+            let failure = run(&History::new(seed), How { flaw: Some(flaw), ..How::default() }).err()?;
+            Some((number + 1, seed, failure))
+        });
+        match found {
+            Some((count, seed, failure)) => {
+                println!("{flaw:?}: found by history {count} (seed {seed}): {}", failure.what.chars().take(160).collect::<String>());
+            }
+            None => {
+                all = false;
+                println!("{flaw:?}: NOT FOUND by {} histories", options.histories);
+            }
+        }
+    }
+    all
+}
+
 fn main() -> ExitCode {
     let options = match options() {
         Ok(options) => options,
@@ -136,6 +165,7 @@ fn main() -> ExitCode {
     };
     let well = match options.replay {
         Some(seed) => replay(seed, options.only.as_ref()),
+        None if options.flaws => flaws(&options),
         None => {
             let (ran, failed) = many(&options);
             println!("{ran} histories from seed {} on, {failed} failed", options.seed);

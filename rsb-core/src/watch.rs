@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt};
 use crate::api::Progress;
 use crate::backend::Backend;
 use crate::core::Core;
-use crate::recover::{catch_up, judge_certainty, read_marker, wrong_marker};
+use crate::recover::{UNDECIDED, catch_up, judge_certainty, read_marker, rebuild, wrong_marker};
 
 /// The well ones are asked too, in one round of so many: every five minutes, which costs a request each.
 const WELL_ONES_EACH: u64 = 30;
@@ -48,7 +48,15 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
     let count = backends.len().max(1);
     let looks = stream::iter(backends).map(|backend| async move { look_at(core, &backend).await });
     let came_back: Vec<bool> = looks.buffer_unordered(count).collect().await;
-    if came_back.contains(&true) && core.is_uncertain() && core.closed_reason().is_none() {
+    if !came_back.contains(&true) || core.closed_reason().is_some() || core.config.read_only {
+        return;
+    }
+    if matches!(core.catalog.value(UNDECIDED).await, Ok(Some(_))) {
+        // What it holds, or not, tells what was in doubt.
+        if let Err(error) = rebuild(core, &Progress::default()).await {
+            tracing::error!(%error, "the catalog could not be rebuilt with a backend that came back");
+        }
+    } else if core.is_uncertain() {
         // What it holds may be what was missing to be sure of the history.
         match catch_up(core, core.catalog.as_ref(), None, true, &Progress::default()).await {
             Ok(report) => judge_certainty(core, &report),

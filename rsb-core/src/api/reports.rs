@@ -312,6 +312,10 @@ pub struct RebuildReport {
     pub adopted: u64,
     /// Records left as garbage: never acknowledged, and not completable.
     pub garbage: u64,
+    /// Records shown although too few copies of them were seen, because the rest may lie on backends that are away: when
+    /// those are back, the catalog is rebuilt once more.
+    #[serde(default)]
+    pub undecided: u64,
     /// Backends that could not be listed.
     pub unreachable: Vec<String>,
     /// Sure of the whole history: not more backends were missing than the record margin.

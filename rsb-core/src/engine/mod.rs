@@ -16,7 +16,7 @@ use crate::backend::Backend;
 use crate::catalog::{BucketRule, Catalog, LedgerItem, ListItem, ListQuery, Precondition, Reserved};
 use crate::codec::{self, Codecs};
 use crate::core::Core;
-use crate::env::Env;
+use crate::env::{Env, Flaw};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::InlineShards;
 use crate::format::manifest::{Body, Etag, Manifest, Record, Tombstone, Versions};
@@ -388,6 +388,10 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
     catalog.set_value(recover::REPOSITORY_ID, Some(core.repository.to_string())).await?;
     let clean = catalog.value(CLEAN).await?.is_some();
     catalog.set_value(CLEAN, None).await?;
+    // A power cut that took this back would make the next start believe that nothing happened in between.
+    if !core.env.has(Flaw::OpensUnsynced) {
+        catalog.sync().await?;
+    }
     if clean {
         return Ok(());
     }
@@ -399,6 +403,7 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
         from = None;
     }
     let report = recover::catch_up(core, catalog.as_ref(), from, true, &Progress::default()).await?;
+    recover::remember_undecided(core, &report).await?;
     let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
     catalog.release(&open).await?;
     catalog.set_value(recover::PARTIAL, None).await?;

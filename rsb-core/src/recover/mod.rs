@@ -4,6 +4,7 @@
 //! completed and k good shards were seen, so that what was once visible stays visible; else it is garbage.
 
 mod batches;
+mod kept;
 mod markers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +15,11 @@ use object_store::PutPayload;
 
 pub(crate) use self::batches::{Loaded, list_all, load_batch};
 pub(crate) use self::markers::{admit, init_markers, read_marker, wrong_marker};
+use self::kept::Kept;
 use crate::api::{Progress, RebuildReport, VerifyReport};
 use crate::catalog::{BatchRow, Catalog, Commit, Holder, HolderState, MemoryCatalog};
 use crate::core::{Core, Fault, FaultKind, put, size_of};
+use crate::env::Flaw;
 use crate::error::Result;
 use crate::format::batch::BatchImage;
 use crate::format::manifest::{Body, Record};
@@ -26,6 +29,10 @@ use crate::read::piece::Piece;
 
 /// The catalog's named value that holds the repository's id.
 pub(crate) const REPOSITORY_ID: &str = "repository_id";
+
+/// The catalog's named value that says that it shows records of which too few copies were seen, for backends were away: when
+/// they are back, the catalog is made anew, as what those records replaced may be what was acknowledged.
+pub(crate) const UNDECIDED: &str = "undecided";
 
 /// The catalog's named value that says that a rebuild of it was begun and not ended.
 pub(crate) const PARTIAL: &str = "rebuild_not_ended";
@@ -60,7 +67,9 @@ pub(crate) async fn catch_up(
     let mut recovery = Recovery { core, catalog, adopt, unreachable, report: RebuildReport::default() };
     for (id, backends) in batches {
         progress.check()?;
-        if catalog.batch(id).await?.is_none() {
+        // First this, then the catalog: one that has just been written is in it.
+        let is_flying = core.is_flying(id) && !core.env.has(Flaw::AdoptsFlying);
+        if !is_flying && catalog.batch(id).await?.is_none() {
             recovery.take(id, &backends).await?;
         }
         progress.add(1, 0);
@@ -85,12 +94,14 @@ impl Recovery<'_> {
         }
         let (k, m) = loaded.scheme(self.core);
         let (copies, quorum) = self.core.record_quorum(k, m);
-        if loaded.holders.len() < quorum && !self.adopt_short(&mut loaded, copies, quorum).await? {
+        let is_enough = loaded.holders.len() >= quorum || self.core.env.has(Flaw::BelievesFewCopies);
+        if !is_enough && !self.adopt_short(&mut loaded, copies, quorum).await? {
             // Until it is swept it is known as nobody's: a dead batch would be deleted at once.
             self.report.garbage += 1;
             tracing::warn!(batch = %id, copies = loaded.holders.len(), "a batch that was never acknowledged is garbage");
             return Ok(());
         }
+        self.report.undecided += u64::from(loaded.holders.len() < quorum);
         let row = BatchRow { id, len_bytes: loaded.len_bytes, copies: copies as u16, holders: loaded.holders.clone() };
         let commit = Commit { batch: row, records: loaded.located(), ledger: Vec::new(), completes: Vec::new() };
         self.catalog.commit(commit).await?;
@@ -188,15 +199,30 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
     let _alone = core.whole.write().await;
     let catalog = core.catalog.as_ref();
     core.set_catalog_partial(true);
+    let kept = Kept::take(core).await.unwrap_or_else(|error| {
+        // It may be rebuilt because it cannot be read.
+        tracing::warn!(%error, "uploads in progress and the ledger cannot be kept");
+        Kept::default()
+    });
     catalog.clear().await?;
     // One that is broken off is noticed at the next start.
     catalog.set_value(PARTIAL, Some("yes".into())).await?;
     catalog.set_value(REPOSITORY_ID, Some(core.repository.to_string())).await?;
     let report = catch_up(core, catalog, None, !core.config.read_only, progress).await?;
     catalog.set_value(PARTIAL, None).await?;
+    remember_undecided(core, &report).await?;
+    kept.put_back(core).await?;
     judge_certainty(core, &report);
     core.set_catalog_partial(false);
     Ok(report)
+}
+
+/// Remembers that records are shown of which too few copies were seen to be sure of them.
+pub(crate) async fn remember_undecided(core: &Core, report: &RebuildReport) -> Result<()> {
+    if report.undecided > 0 {
+        core.catalog.set_value(UNDECIDED, Some("yes".into())).await?;
+    }
+    Ok(())
 }
 
 /// Serves read-only while more backends are missing than a sure history allows.

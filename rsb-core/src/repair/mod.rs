@@ -14,6 +14,7 @@ use crate::api::{
 use crate::catalog::{BucketRule, Entry, Holder, HolderState, LedgerItem, LedgerReason, Precondition};
 use crate::check::{Other, check, entries, others, verify_shard};
 use crate::core::{Core, get_all, put};
+use crate::env::Flaw;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::{InlineShards, MAX_RECORD_LEN};
 use crate::format::manifest::{Body, Record, SegmentedBody};
@@ -282,7 +283,7 @@ async fn repair_shards(
         report.bytes_read += read.map_err(|f| failed("read back", name, &f.detail))?;
         report.shards_rebuilt += 1;
     }
-    if moved {
+    if moved && !core.env.has(Flaw::MovesSilently) {
         for entry in referrers {
             revise(core, committer, entry, data_id, write).await?;
         }

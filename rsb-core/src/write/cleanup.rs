@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::catalog::{BatchRow, Entry, Holder, HolderState, LedgerItem, PartRow};
 use crate::core::{Core, delete_files};
+use crate::env::Flaw;
 use crate::error::Result;
 use crate::format::manifest::{Body, SegmentedBody};
 use crate::format::paths;
@@ -52,7 +53,10 @@ async fn clean(core: &Core, entry: &Entry) -> Result<()> {
 /// back.
 async fn remove_shards(core: &Core, body: &SegmentedBody) -> Result<()> {
     let ids: Vec<DataId> = body.segments.iter().map(|s| s.data_id).collect();
-    let free: BTreeSet<DataId> = core.catalog.unreferenced(&ids).await?.into_iter().collect();
+    let mut free: BTreeSet<DataId> = core.catalog.unreferenced(&ids).await?.into_iter().collect();
+    if core.env.has(Flaw::RemovesShared) {
+        free.extend(&ids);
+    }
     let kept: Vec<Uuid> = ids.iter().filter(|id| !free.contains(id)).map(|id| id.0).collect();
     core.leases.unmark(&kept);
     let mut files: Vec<(String, Path)> = Vec::new();

@@ -14,6 +14,7 @@ use crate::catalog::{
     LocatedRecord, Precondition, Reserve, Reserved,
 };
 use crate::core::{Arriving, Core, lock};
+use crate::env::Flaw;
 use crate::error::{Error, Result};
 use crate::format::batch::{BatchImage, InlineShards, NewRecord};
 use crate::format::manifest::{Body, Digest, Manifest, Record};
@@ -181,6 +182,7 @@ async fn flush(core: &Arc<Core>, (k, m): (usize, usize), batch: Vec<(Pending, Re
     // A condition is not judged by half a catalog.
     let _whole = core.whole.read().await;
     let id = BatchId(core.env.new_id());
+    let _flying = core.flying(id);
     let members = match reserve(core, id, batch).await {
         Some(members) if !members.is_empty() => members,
         _ => return,
@@ -211,7 +213,10 @@ async fn reserve(core: &Arc<Core>, id: BatchId, batch: Vec<(Pending, Reply)>) ->
             key: pending.key.clone(),
             proposed: VersionId(core.env.new_id()),
             batch: id,
-            precondition: pending.precondition.clone(),
+            precondition: match core.env.has(Flaw::IgnoresCondition) {
+                true => Precondition::None,
+                false => pending.precondition.clone(),
+            },
             bucket_rule: pending.bucket_rule,
             now_ms: core.env.now_ms(),
         })
@@ -306,6 +311,7 @@ async fn finish(core: &Arc<Core>, id: BatchId, image: &BatchImage, written: Scat
         .collect();
     let short_count = short.len();
     let ledger = short.into_iter().chain(members.iter().flat_map(|m| m.ledger.iter().cloned())).collect();
+    let ledger = if core.env.has(Flaw::ForgetsLedger) { Vec::new() } else { ledger };
     let records = image
         .extents()
         .zip(&members)

@@ -250,6 +250,12 @@ impl Catalog for SimCatalog {
         self.log(Change::Value(name.to_owned(), value.clone()));
         self.memory.set_value(name, value).await
     }
+    async fn sync(&self) -> Result<()> {
+        self.begin().await;
+        let mut log = crate::core::lock(&self.log);
+        log.synced = log.changes.len();
+        Ok(())
+    }
     async fn clear(&self) -> Result<()> {
         self.begin().await;
         self.log(Change::Clear);

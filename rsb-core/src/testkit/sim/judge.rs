@@ -90,7 +90,10 @@ impl Model {
         strict: Strictness,
     ) -> Result<(), Broken> {
         match &planned.op {
-            Op::Get { key, .. } => self.judge_read(*key, &self.visible(*key, changes), told, strict),
+            Op::Get { key, .. } => {
+                let reads = strict.reads && !self.is_open(*key);
+                self.judge_read(*key, &self.visible(*key, changes), told, Strictness { reads, ..strict })
+            }
             Op::GetVersion { key, .. } => self.judge_version(*key, planned, told, changes, strict),
             Op::Put { key, condition, .. } => self.judge_condition(*key, *condition, planned, told, changes, strict),
             Op::List => {

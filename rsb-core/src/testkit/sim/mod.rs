@@ -21,5 +21,5 @@ mod tests;
 mod world;
 
 pub use self::history::History;
-pub use self::run::{Failure, Report, run};
+pub use self::run::{Failure, Options, Report, run};
 pub use self::shrink::shrink;

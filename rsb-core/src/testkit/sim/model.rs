@@ -126,6 +126,14 @@ impl Model {
         out
     }
 
+    /// Whether something may be there that was not acknowledged: as long as backends are away, nobody can tell.
+    pub fn is_open(&self, key: usize) -> bool {
+        match key.checked_sub(LAST_KEYS) {
+            None => self.last[key].possible.iter().any(|p| p.open),
+            Some(at) => !self.all[at].open.is_empty(),
+        }
+    }
+
     /// Takes in what the operations of one step have changed of a key, all at once.
     pub fn change(&mut self, key: usize, step: usize, changes: &[Change]) {
         if key >= LAST_KEYS {

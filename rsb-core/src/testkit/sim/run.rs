@@ -17,7 +17,7 @@ use super::store::SimStore;
 use super::world::{Fault, World};
 use crate::catalog::Precondition;
 use crate::codec::{CodecId, Codecs};
-use crate::env::{Compute, Env};
+use crate::env::{Compute, Env, Flaw};
 use crate::format::manifest::{BucketSettings, Versions};
 use crate::format::paths;
 use crate::id::VersionId;
@@ -47,12 +47,26 @@ pub struct Failure {
     pub log: String,
 }
 
-/// Runs the steps of a history for which `keep` holds.
-pub fn run(history: &History, keep: &dyn Fn(usize) -> bool, with_log: bool) -> Result<Report, Failure> {
+/// How a history is run.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// The steps that are left out.
+    pub without: Option<&'a dyn Fn(usize) -> bool>,
+    /// Keep a log of everything.
+    pub with_log: bool,
+    /// A deliberate bug of the engine.
+    pub flaw: Option<Flaw>,
+}
+
+/// Runs a history.
+pub fn run(history: &History, options: Options<'_>) -> Result<Report, Failure> {
+    let Options { without, with_log, flaw } = options;
+    let keep = |at: usize| without.is_none_or(|without| !without(at));
+    let keep: &dyn Fn(usize) -> bool = &keep;
     let world = World::new(history.seed, history.layout.backends, with_log);
     let at = Arc::new(Mutex::new(0));
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let mut sim = Sim::new(history, world.clone(), at.clone());
+        let mut sim = Sim::new(history, world.clone(), at.clone(), flaw);
         sim.all_lives(history, keep).map(|lives| (lives, sim.world.lock().ops))
     }));
     let (trace, log) = world.trace();
@@ -88,10 +102,11 @@ pub(super) struct Sim {
     at: Arc<Mutex<usize>>,
     /// A backend that must be well was ill until then.
     calm_from: Option<Instant>,
+    flaw: Option<Flaw>,
 }
 
 impl Sim {
-    fn new(history: &History, world: World, at: Arc<Mutex<usize>>) -> Self {
+    fn new(history: &History, world: World, at: Arc<Mutex<usize>>, flaw: Option<Flaw>) -> Self {
         let layout = &history.layout;
         let (k, m) = layout.scheme;
         let codec = if layout.novelpoly { CodecId::NOVELPOLY } else { CodecId::CAUCHY };
@@ -116,6 +131,7 @@ impl Sim {
             fuse: End::Killed,
             at,
             calm_from: None,
+            flaw,
         }
     }
 
@@ -160,7 +176,7 @@ impl Sim {
     }
 
     pub fn env(&self) -> Env {
-        Env::new(Arc::new(self.world.clone()), Arc::new(self.world.clone()), Compute::Inline)
+        Env::new(Arc::new(self.world.clone()), Arc::new(self.world.clone()), Compute::Inline).with_flaw(self.flaw)
     }
 
     pub fn backends(&self) -> Vec<Backend> {
@@ -354,6 +370,15 @@ impl Sim {
 
     /// Reads the newest of every key, while nothing is going on, and holds it against the model.
     pub async fn read_all(&mut self, engine: &Engine, when: &str) -> Result<(), Broken> {
+        self.read_each(engine, when, false).await
+    }
+
+    /// The same; what is not sure yet must be readable too: it is there wholly, or not at all.
+    pub async fn read_all_strictly(&mut self, engine: &Engine, when: &str) -> Result<(), Broken> {
+        self.read_each(engine, when, true).await
+    }
+
+    async fn read_each(&mut self, engine: &Engine, when: &str, open_too: bool) -> Result<(), Broken> {
         let layout = self.layout.clone();
         let actor = Actor { engine: engine.clone(), world: self.world.clone(), layout, alone: true };
         for key in 0..KEYS {
@@ -361,8 +386,10 @@ impl Sim {
             let told = actor.get(key, None, None).await;
             let told = told.unwrap_or_else(|error| Told::Failed(error.kind(), error.to_string()));
             let after = self.strictness(engine);
-            let strict =
-                Strictness { reads: before.reads && after.reads, history: before.history && after.history };
+            let strict = Strictness {
+                reads: before.reads && after.reads && (open_too || !self.model.is_open(key)),
+                history: before.history && after.history,
+            };
             if let Told::Failed(ErrorKind::Internal, message) = &told {
                 return Err(format!("{when}: {message}"));
             }

@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::history::History;
-use super::run::{Failure, run};
+use super::run::{Failure, Options, run};
+use crate::env::Flaw;
 
 /// The steps that are needed for the failure, and the failure that they show. At most `runs` runs.
-pub fn shrink(history: &History, failure: Failure, runs: usize) -> (BTreeSet<usize>, Failure) {
+pub fn shrink(history: &History, failure: Failure, flaw: Option<Flaw>, runs: usize) -> (BTreeSet<usize>, Failure) {
     let mut kept: BTreeSet<usize> = (0..history.steps.len().min(failure.step + 1)).collect();
     let mut last = failure;
     let mut left = runs;
-    let fails = |kept: &BTreeSet<usize>| run(history, &|at| kept.contains(&at), false).err();
+    let fails = |kept: &BTreeSet<usize>| {
+        let without = |at: usize| !kept.contains(&at);
+        run(history, Options { without: Some(&without), with_log: false, flaw }).err()
+    };
     match fails(&kept) {
         Some(failure) => last = failure,
         None => kept = (0..history.steps.len()).collect(),
