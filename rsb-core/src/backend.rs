@@ -56,6 +56,7 @@ struct Inner {
     cost: Cost,
     health: Health,
     admitted: AtomicBool,
+    drained: AtomicBool,
 }
 
 impl fmt::Debug for Backend {
@@ -87,6 +88,7 @@ impl Backend {
             cost,
             health: Health::default(),
             admitted: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
         }))
     }
 
@@ -117,9 +119,16 @@ impl Backend {
     pub fn domain(&self) -> &BTreeMap<String, String> {
         &self.0.domain
     }
-    /// Its role.
+    /// Its role. One that is being drained is draining, whatever the config says, unless it may not be deleted from at all.
     pub fn role(&self) -> Role {
-        self.0.role
+        match self.0.role {
+            Role::Active | Role::Spare if self.0.drained.load(Ordering::Acquire) => Role::Draining,
+            role => role,
+        }
+    }
+    /// From now on it is drained, or no more.
+    pub(crate) fn set_drained(&self, drained: bool) {
+        self.0.drained.store(drained, Ordering::Release);
     }
     /// Its cost model.
     pub fn cost(&self) -> &Cost {
@@ -141,7 +150,7 @@ impl Backend {
     }
     /// Whether new shards may be written to it.
     pub fn is_writable(&self) -> bool {
-        matches!(self.0.role, Role::Active | Role::Spare)
+        matches!(self.role(), Role::Active | Role::Spare)
     }
 }
 

@@ -55,12 +55,19 @@ pub(crate) struct Core {
     /// The catalog is being made anew, or was not made to the end: what it does not show may be there.
     catalog_partial: AtomicBool,
     /// Held together by those who change the catalog or remove what it does not name, alone by the one who makes it anew.
-    /// Nobody may wait for a commit while holding it: the commit would wait for the one who waits to hold it alone.
+    /// `moving` is taken first. Nobody may wait for a commit while holding it: the commit would wait for the one who waits to hold it alone.
     pub whole: tokio::sync::RwLock<()>,
     /// One revision of a version is written at a time: two writers of the same number would lose one of them.
     revisions: Vec<tokio::sync::Mutex<()>>,
     /// Held from looking at an upload's parts to changing what it has, so that none is removed while it is completed.
     uploads: Vec<Arc<tokio::sync::Mutex<()>>>,
+    /// Held while who holds a batch is changed, from reading it to writing it.
+    batches: Vec<tokio::sync::Mutex<()>>,
+    /// Shards are written to new places by those who hold it together, until a manifest names the place; what no manifest
+    /// names is looked for and removed by the one who holds it alone.
+    pub moving: tokio::sync::RwLock<()>,
+    /// One move at a time.
+    pub mover: tokio::sync::Mutex<()>,
     /// Uploads whose object may become visible although its write was not acknowledged: their parts' shards must stay.
     doubtful_uploads: Mutex<BTreeSet<UploadId>>,
     /// Rows of uploads begun before this time (milliseconds since the Unix epoch) may be older than what was done: a catalog
@@ -109,6 +116,9 @@ impl Core {
             whole: tokio::sync::RwLock::default(),
             revisions: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             uploads: (0..REVISION_LOCKS).map(|_| Arc::default()).collect(),
+            batches: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
+            moving: tokio::sync::RwLock::default(),
+            mover: tokio::sync::Mutex::default(),
             doubtful_uploads: Mutex::default(),
             uploads_unsure_before_ms: AtomicU64::new(0),
             closing: CancellationToken::new(),
@@ -204,6 +214,11 @@ impl Core {
         let mut hasher = DefaultHasher::new();
         (bucket, key).hash(&mut hasher);
         self.revisions[(hasher.finish() % REVISION_LOCKS) as usize].lock().await
+    }
+
+    /// Held from reading who holds a batch to writing who holds it then.
+    pub async fn changing_batch(&self, id: BatchId) -> tokio::sync::MutexGuard<'_, ()> {
+        self.batches[(id.0.as_u64_pair().1 % REVISION_LOCKS) as usize].lock().await
     }
 
     /// Held while an upload's parts are changed or put together.

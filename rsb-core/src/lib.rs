@@ -19,6 +19,7 @@ pub mod format;
 pub mod id;
 mod lease;
 pub mod lifecycle;
+mod moves;
 pub mod names;
 pub mod object_lock;
 pub mod placement;

@@ -48,15 +48,16 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
     let count = backends.len().max(1);
     let looks = stream::iter(backends).map(|backend| async move { look_at(core, &backend).await });
     let came_back: Vec<bool> = looks.buffer_unordered(count).collect().await;
-    if !came_back.contains(&true) || core.closed_reason().is_some() || core.config.read_only {
+    if core.closed_reason().is_some() || core.config.read_only {
         return;
     }
-    if matches!(core.catalog.value(UNDECIDED).await, Ok(Some(_))) {
-        // What it holds, or not, tells what was in doubt.
+    let all_well = core.backends.iter().all(|b| b.is_admitted() && !b.health().is_suspect());
+    if all_well && matches!(core.catalog.value(UNDECIDED).await, Ok(Some(_))) {
+        // What they hold, or not, tells what was in doubt.
         if let Err(error) = rebuild(core, &Progress::default()).await {
-            tracing::error!(%error, "the catalog could not be rebuilt with a backend that came back");
+            tracing::error!(%error, "the catalog could not be rebuilt with the backends that are back");
         }
-    } else if core.is_uncertain() {
+    } else if came_back.contains(&true) && core.is_uncertain() {
         // What it holds may be what was missing to be sure of the history.
         match catch_up(core, core.catalog.as_ref(), None, true, &Progress::default()).await {
             Ok(report) => judge_certainty(core, &report),

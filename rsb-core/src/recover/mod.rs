@@ -204,7 +204,10 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
         tracing::warn!(%error, "uploads in progress and the ledger cannot be kept");
         Kept::default()
     });
+    // Which moves go on is known to the catalog alone.
+    let moves = catalog.value(crate::moves::JOURNAL).await?;
     catalog.clear().await?;
+    catalog.set_value(crate::moves::JOURNAL, moves).await?;
     // One that is broken off is noticed at the next start.
     catalog.set_value(PARTIAL, Some("yes".into())).await?;
     catalog.set_value(REPOSITORY_ID, Some(core.repository.to_string())).await?;

@@ -182,7 +182,9 @@ impl Planner<'_> {
         let Some(row) = self.core.catalog.batch(batch).await? else { return Ok(Vec::new()) };
         let bad: BTreeSet<u16> = lost.iter().map(|f| f.index).collect();
         let held = row.holders.iter().filter(|h| h.state == HolderState::Held);
-        let holders: Vec<String> = held.clone().map(|h| h.backend.clone()).collect();
+        // Of two that hold the same copy one is free for another copy.
+        let firsts: BTreeMap<u16, &str> = held.clone().rev().map(|h| (h.copy, h.backend.as_str())).collect();
+        let holders: Vec<String> = firsts.into_values().map(str::to_owned).collect();
         let m = m.max(self.core.record_margin);
         let (write, waiting) = self.targets(&holders, m, lost);
         if write.is_empty() {
@@ -258,6 +260,8 @@ async fn repair_shards(
     write: &[(u16, String)],
     report: &mut RepairReport,
 ) -> Result<()> {
+    // No sweep looks for what nothing names while a shard lies at a new place that is not named yet.
+    let _together = core.moving.read().await;
     let referrers = core.catalog.referrers(data_id).await?;
     // What was deleted meanwhile needs no repair.
     let Some(entry) = referrers.first() else { return Ok(()) };
@@ -395,6 +399,9 @@ async fn repair_copies(
     write: &[(u16, String)],
     report: &mut RepairReport,
 ) -> Result<()> {
+    // Nobody removes the batch meanwhile, and nobody else changes who holds it.
+    let Some(_lease) = core.leases.take([batch.0]) else { return Ok(()) };
+    let _changing = core.changing_batch(batch).await;
     let Some(row) = core.catalog.batch(batch).await? else { return Ok(()) };
     let backends: Vec<String> =
         row.holders.iter().filter(|h| h.state == HolderState::Held).map(|h| h.backend.clone()).collect();

@@ -26,6 +26,8 @@ pub struct Refusals {
     pub lists: bool,
     /// Reads (and looks at the size) below this prefix.
     pub gets: Option<&'static str>,
+    /// Nothing is refused by it, but nothing is answered at once.
+    pub waits: bool,
 }
 
 /// Counts the changes of all gates of a world. When it has burnt down, the process is dead: nothing has an effect any more.
@@ -75,6 +77,14 @@ impl Gate {
         *self.refusals.lock().unwrap() = refusals;
     }
 
+    /// Somebody else's turn comes before an answer, where it was told so.
+    async fn wait(&self) {
+        let waits = self.refusals.lock().unwrap().waits;
+        if waits {
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn refused(&self) -> Error {
         Error::Generic { store: "gate", source: "it cannot be reached".into() }
     }
@@ -103,7 +113,9 @@ impl fmt::Display for Gate {
 #[async_trait::async_trait]
 impl ObjectStore for Gate {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.wait().await;
         self.change(|r| below(r.puts, path))?;
+        self.wait().await;
         self.inner.put_opts(path, payload, options).await
     }
 
@@ -113,6 +125,7 @@ impl ObjectStore for Gate {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.wait().await;
         self.check(|r| below(r.gets, path))?;
         self.inner.get_opts(path, options).await
     }

@@ -27,7 +27,14 @@ pub(super) type Tale = (Planned, Option<Told>);
 impl Model {
     /// Judges the operations of one step, which went on at the same time, and takes them in.
     pub fn settle(&mut self, step: usize, tales: &[Tale], strict: Strictness) -> Result<(), Broken> {
-        let changes: Changes = tales.iter().flat_map(|tale| self.changes_of(tale)).collect();
+        let is_copy = |tale: &&Tale| matches!(tale.0.op, Op::Copy { .. });
+        let mut changes: Changes =
+            tales.iter().filter(|tale| !is_copy(tale)).flat_map(|tale| self.changes_of(tale, &[])).collect();
+        // A copy may be one of another copy.
+        for _ in 0..2 {
+            let copied: Changes = tales.iter().filter(is_copy).flat_map(|tale| self.changes_of(tale, &changes)).collect();
+            changes.extend(copied);
+        }
         let before = self.clone();
         for (planned, told) in tales {
             let Some(told) = told else { continue };
@@ -45,11 +52,11 @@ impl Model {
     }
 
     /// What an operation has changed, as far as its caller knows.
-    fn changes_of(&self, (planned, told): &Tale) -> Changes {
+    fn changes_of(&self, (planned, told): &Tale, others: &[(usize, Change)]) -> Changes {
         let (key, values) = match &planned.op {
             Op::Put { key, .. } | Op::Multipart { key, abort: false, .. } => (*key, vec![planned.value]),
             // A copy whose end is not known has one of the values of its source.
-            Op::Copy { from, to } => (*to, self.newest(*from).into_iter().flatten().map(Some).collect()),
+            Op::Copy { from, to } => (*to, self.visible(*from, others).into_iter().flatten().map(Some).collect()),
             Op::Delete { key } | Op::DeleteVersion { key, .. } => (*key, vec![None]),
             _ => return Vec::new(),
         };
@@ -67,7 +74,7 @@ impl Model {
     }
 
     /// What a reader of the newest may see while these changes go on.
-    fn visible(&self, key: usize, changes: &Changes) -> Vec<Option<Value>> {
+    fn visible(&self, key: usize, changes: &[(usize, Change)]) -> Vec<Option<Value>> {
         let mut out = self.newest(key);
         for (_, change) in changes.iter().filter(|(k, _)| *k == key) {
             match change {
@@ -86,7 +93,7 @@ impl Model {
         &self,
         planned: &Planned,
         told: &Told,
-        changes: &Changes,
+        changes: &[(usize, Change)],
         strict: Strictness,
     ) -> Result<(), Broken> {
         match &planned.op {
@@ -146,7 +153,7 @@ impl Model {
         key: usize,
         planned: &Planned,
         told: &Told,
-        changes: &Changes,
+        changes: &[(usize, Change)],
         strict: Strictness,
     ) -> Result<(), Broken> {
         let (all, Some(id)) = (&self.all[key - LAST_KEYS], planned.version) else { return Ok(()) };
@@ -167,7 +174,7 @@ impl Model {
         condition: Condition,
         planned: &Planned,
         told: &Told,
-        changes: &Changes,
+        changes: &[(usize, Change)],
         strict: Strictness,
     ) -> Result<(), Broken> {
         if planned.precondition == Precondition::None || !strict.history {
