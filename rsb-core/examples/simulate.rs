@@ -60,7 +60,8 @@ fn options() -> Result<Options, String> {
             "--threads" => out.threads = number()?.max(1) as usize,
             "--replay" => out.replay = Some(number()?),
             "--only" => {
-                let steps = value.split(',').map(|step| step.trim().parse().map_err(|_| format!("{step:?} is no step")));
+                let steps =
+                    value.split(',').map(|step| step.trim().parse().map_err(|_| format!("{step:?} is no step")));
                 out.only = Some(steps.collect::<Result<_, _>>()?);
             }
             _ => return Err(format!("unknown option {name}")),
@@ -79,7 +80,10 @@ fn replay(seed: u64, only: Option<&BTreeSet<usize>>) -> bool {
     let without = |at: usize| only.is_some_and(|only| !only.contains(&at));
     let outcome = run(&history, How { without: Some(&without), with_log: true, flaw: None });
     let (log, verdict) = match &outcome {
-        Ok(report) => (&report.log, format!("all is well; {} calls, {} lives, trace {}", report.calls, report.lives, report.trace)),
+        Ok(report) => (
+            &report.log,
+            format!("all is well; {} calls, {} lives, trace {}", report.calls, report.lives, report.trace),
+        ),
         Err(failure) => (&failure.log, format!("step {}: {}", failure.step, failure.what)),
     };
     print!("{log}");
@@ -99,7 +103,10 @@ fn report(seed: u64, failure: Failure) {
     }
     println!("  shows: step {}: {}", failure.step, failure.what);
     let only: Vec<String> = steps.iter().map(usize::to_string).collect();
-    println!("  replay: cargo run --release -p rsb-core --features testkit --example simulate -- --replay {seed} --only {}", only.join(","));
+    println!(
+        "  replay: cargo run --release -p rsb-core --features testkit --example simulate -- --replay {seed} --only {}",
+        only.join(",")
+    );
 }
 
 /// Runs histories of seeds from the first on; gives how many were begun, and how many failed.
@@ -144,7 +151,10 @@ fn flaws(options: &Options) -> bool {
         });
         match found {
             Some((count, seed, failure)) => {
-                println!("{flaw:?}: found by history {count} (seed {seed}): {}", failure.what.chars().take(160).collect::<String>());
+                println!(
+                    "{flaw:?}: found by history {count} (seed {seed}): {}",
+                    failure.what.chars().take(160).collect::<String>()
+                );
             }
             None => {
                 all = false;

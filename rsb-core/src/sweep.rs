@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::format::manifest::{Body, Record};
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
-use crate::recover::{UNDECIDED, catch_up, list_all, load_batch, rebuild};
+use crate::recover::{catch_up, decide, list_all, load_batch};
 use crate::watch;
 use crate::write::cleanup::remove_batch;
 use crate::write::commit::Committer;
@@ -39,16 +39,10 @@ pub(crate) async fn sweep(
         report.unreachable = caught_up.unreachable;
         return Ok(report);
     }
-    if core.catalog.value(UNDECIDED).await?.is_some() {
-        // All backends can be seen now, so what was in doubt can be told; before that nothing may go that it replaced.
-        if request.dry_run {
-            return Ok(report);
-        }
-        let rebuilt = rebuild(core, progress).await?;
-        if rebuilt.undecided > 0 || !rebuilt.unreachable.is_empty() {
-            report.unreachable = rebuilt.unreachable;
-            return Ok(report);
-        }
+    // Nothing may go that was replaced by what is in doubt. All backends can be seen now, so it can be told.
+    if !request.dry_run && !decide(core, progress).await? {
+        tracing::warn!("nothing is swept: the catalog shows records of which too few copies are seen");
+        return Ok(report);
     }
     report.uploads_expired = expire(core, request.dry_run).await?;
     let mut sweep = Sweep { core, dry_run: request.dry_run, horizon_ms: horizon(core), spared: BTreeSet::new() };

@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt};
 use crate::api::Progress;
 use crate::backend::Backend;
 use crate::core::Core;
-use crate::recover::{UNDECIDED, catch_up, judge_certainty, read_marker, rebuild, wrong_marker};
+use crate::recover::{UNDECIDED, catch_up, decide, judge_certainty, read_marker, wrong_marker};
 
 /// The well ones are asked too, in one round of so many: every five minutes, which costs a request each.
 const WELL_ONES_EACH: u64 = 30;
@@ -54,7 +54,7 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
     let all_well = core.backends.iter().all(|b| b.is_admitted() && !b.health().is_suspect());
     if all_well && matches!(core.catalog.value(UNDECIDED).await, Ok(Some(_))) {
         // What they hold, or not, tells what was in doubt.
-        if let Err(error) = rebuild(core, &Progress::default()).await {
+        if let Err(error) = decide(core, &Progress::default()).await {
             tracing::error!(%error, "the catalog could not be rebuilt with the backends that are back");
         }
     } else if came_back.contains(&true) && core.is_uncertain() {

@@ -131,7 +131,10 @@ pub(crate) async fn check(core: &Arc<Core>, request: &CheckRequest, progress: &P
     drop(work);
     for other in others {
         let seen = checker.look_at_other(&other).await?;
-        unreachable.extend(seen.health.findings.iter().filter(|f| f.kind == FindingKind::Unreachable).map(|f| f.backend.clone()));
+        checker.remember_other(&other, &seen).await?;
+        unreachable.extend(
+            seen.health.findings.iter().filter(|f| f.kind == FindingKind::Unreachable).map(|f| f.backend.clone()),
+        );
         report.add_other(seen);
     }
     report.damaged.sort_by_key(|health| health.margin);

@@ -48,9 +48,7 @@ impl Kept {
         for line in self.ledger {
             let is_there = match &line.item {
                 LedgerItem::Shard { data_id, .. } => catalog.unreferenced(&[*data_id]).await?.is_empty(),
-                LedgerItem::Copy { batch, copy } => {
-                    catalog.batch(*batch).await?.is_some_and(|row| *copy < row.copies)
-                }
+                LedgerItem::Copy { batch, copy } => catalog.batch(*batch).await?.is_some_and(|row| *copy < row.copies),
             };
             lines.extend(is_there.then_some(line));
         }

@@ -14,8 +14,8 @@ use futures::stream::{self, StreamExt};
 use object_store::PutPayload;
 
 pub(crate) use self::batches::{Loaded, list_all, load_batch};
-pub(crate) use self::markers::{admit, init_markers, read_marker, wrong_marker};
 use self::kept::Kept;
+pub(crate) use self::markers::{admit, init_markers, read_marker, wrong_marker};
 use crate::api::{Progress, RebuildReport, VerifyReport};
 use crate::catalog::{BatchRow, Catalog, Commit, Holder, HolderState, MemoryCatalog};
 use crate::core::{Core, Fault, FaultKind, put, size_of};
@@ -69,7 +69,9 @@ pub(crate) async fn catch_up(
         progress.check()?;
         // First this, then the catalog: one that has just been written is in it.
         let is_flying = core.is_flying(id) && !core.env.has(Flaw::AdoptsFlying);
-        if !is_flying && catalog.batch(id).await?.is_none() {
+        // What this process has removed is not taken from a listing that is late.
+        let is_removed = core.leases.is_deleting(id.0);
+        if !is_flying && !is_removed && catalog.batch(id).await?.is_none() {
             recovery.take(id, &backends).await?;
         }
         progress.add(1, 0);
@@ -115,16 +117,15 @@ impl Recovery<'_> {
         }
         let good = self.has_good_shards(loaded).await;
         // Where shards are missing and no backend is, it was undone, or it is lost.
-        let perhaps_acknowledged = loaded.holders.len() + self.unreachable.len() >= loaded.least_quorum(self.core)
-            && (good || !self.unreachable.is_empty());
+        let may_hold = loaded.holders.len() + loaded.corrupt + self.unreachable.len();
+        let perhaps_acknowledged = may_hold >= loaded.least_quorum(self.core) && (good || !self.unreachable.is_empty());
         if good && let Ok(image) = loaded.image(self.core).await {
             if self.adopt {
                 complete(self.core, &image, loaded, copies).await;
             }
-            if loaded.holders.len() >= quorum || !self.adopt {
-                self.report.adopted += 1;
-                return Ok(true);
-            }
+            // What can be read is shown also where its copies cannot be completed now: as many as may be lost may be lost.
+            self.report.adopted += u64::from(loaded.holders.len() >= quorum || !self.adopt);
+            return Ok(true);
         }
         Ok(perhaps_acknowledged)
     }
@@ -218,6 +219,21 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
     judge_certainty(core, &report);
     core.set_catalog_partial(false);
     Ok(report)
+}
+
+/// Makes the catalog anew where it shows records that were in doubt, and every backend says now what it has of them. Whether
+/// nothing is in doubt any more.
+pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<bool> {
+    if core.catalog.value(UNDECIDED).await?.is_none() {
+        return Ok(true);
+    }
+    // Nobody can look anything up while the catalog is made anew, so it is tried beside it first.
+    let report = catch_up(core, &MemoryCatalog::default(), None, true, progress).await?;
+    if report.undecided > 0 || !report.unreachable.is_empty() {
+        return Ok(false);
+    }
+    let report = rebuild(core, progress).await?;
+    Ok(report.undecided == 0 && report.unreachable.is_empty())
 }
 
 /// Remembers that records are shown of which too few copies were seen to be sure of them.

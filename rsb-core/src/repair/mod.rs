@@ -154,9 +154,10 @@ impl Planner<'_> {
 
     /// The copies of a record that is no object.
     async fn add_other(&mut self, health: ObjectHealth) -> Result<()> {
-        let at = self.others.iter().find(|Other(r)| {
-            (&r.bucket, &r.key, r.version) == (&health.bucket, &health.key, health.version)
-        });
+        let at = self
+            .others
+            .iter()
+            .find(|Other(r)| (&r.bucket, &r.key, r.version) == (&health.bucket, &health.key, health.version));
         let Some(batch) = at.map(|Other(record)| record.at.batch) else { return Ok(()) };
         if !health.is_readable() {
             self.plan.unrepairable.push(health);

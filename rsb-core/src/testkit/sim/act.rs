@@ -226,7 +226,11 @@ impl Actor {
                 crate::catalog::LedgerItem::Copy { batch, .. } => *batch == entry.at.batch,
             });
             if mine.count() < info.short {
-                return Err(broken(format!("{} is short of {}, and the ledger does not say so", info.name(), info.short)));
+                return Err(broken(format!(
+                    "{} is short of {}, and the ledger does not say so",
+                    info.name(),
+                    info.short
+                )));
             }
         }
         Ok(())

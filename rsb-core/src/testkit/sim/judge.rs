@@ -32,7 +32,8 @@ impl Model {
             tales.iter().filter(|tale| !is_copy(tale)).flat_map(|tale| self.changes_of(tale, &[])).collect();
         // A copy may be one of another copy.
         for _ in 0..2 {
-            let copied: Changes = tales.iter().filter(is_copy).flat_map(|tale| self.changes_of(tale, &changes)).collect();
+            let copied: Changes =
+                tales.iter().filter(is_copy).flat_map(|tale| self.changes_of(tale, &changes)).collect();
             changes.extend(copied);
         }
         let before = self.clone();
@@ -109,7 +110,10 @@ impl Model {
                     let visible = self.visible(key, changes);
                     let is_listed = listed.contains(&name(key).1);
                     if !visible.iter().any(|value| value.is_some() == is_listed) {
-                        return Err(format!("{} listed although it may only be {visible:?}", if is_listed { name(key).1 } else { format!("{} is not", name(key).1) }));
+                        return Err(format!(
+                            "{} listed although it may only be {visible:?}",
+                            if is_listed { name(key).1 } else { format!("{} is not", name(key).1) }
+                        ));
                     }
                 }
                 Ok(())
@@ -141,6 +145,8 @@ impl Model {
             Told::Failed(ErrorKind::NotFound, message) if strict.history && !visible.contains(&None) => {
                 Err(format!("{label} is not found ({message}), and only {visible:?} may be seen"))
             }
+            // A catalog that is being made anew says so; who reads alone waits for it.
+            Told::Failed(ErrorKind::Unavailable, message) if message.contains("is being rebuilt") => Ok(()),
             Told::Failed(ErrorKind::Unreadable | ErrorKind::Unavailable, message) if strict.reads => {
                 Err(format!("{label} cannot be read, although too few backends are ill for that: {message}"))
             }
@@ -157,9 +163,9 @@ impl Model {
         strict: Strictness,
     ) -> Result<(), Broken> {
         let (all, Some(id)) = (&self.all[key - LAST_KEYS], planned.version) else { return Ok(()) };
-        let may_go = changes.iter().any(
-            |(_, c)| matches!(c, Change::VersionGone(gone) | Change::VersionPerhapsGone(gone) if *gone == id),
-        );
+        let may_go = changes
+            .iter()
+            .any(|(_, c)| matches!(c, Change::VersionGone(gone) | Change::VersionPerhapsGone(gone) if *gone == id));
         let expected = all.versions.get(&id).copied().flatten();
         let mut visible = vec![expected];
         if may_go || all.perhaps_gone.contains(&id) {
@@ -186,9 +192,10 @@ impl Model {
         others.retain(|value| value.is_none() || *value != own);
         let absent = condition == Condition::Absent;
         match told {
-            Told::Written(..) if absent && !others.contains(&None) => {
-                Err(format!("{} was written on the condition that it is absent, and it may only be {others:?}", name(key).1))
-            }
+            Told::Written(..) if absent && !others.contains(&None) => Err(format!(
+                "{} was written on the condition that it is absent, and it may only be {others:?}",
+                name(key).1
+            )),
             Told::Failed(ErrorKind::PreconditionFailed, _) if absent && !others.iter().any(Option::is_some) => {
                 Err(format!("{} was refused as it exists, and it does not", name(key).1))
             }

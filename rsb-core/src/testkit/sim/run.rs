@@ -103,6 +103,8 @@ pub(super) struct Sim {
     /// A backend that must be well was ill until then.
     calm_from: Option<Instant>,
     flaw: Option<Flaw>,
+    /// The history was looked at while some backends were away and others damaged: it may show less until all are well.
+    pub shaky: bool,
 }
 
 impl Sim {
@@ -132,6 +134,7 @@ impl Sim {
             at,
             calm_from: None,
             flaw,
+            shaky: false,
         }
     }
 
@@ -199,6 +202,7 @@ impl Sim {
 
     /// Opens the repository, or, where too much is ill for that, has it seen to first.
     async fn open(&mut self) -> Result<Engine, Broken> {
+        self.look_at_history();
         let catalog = self.catalog.get_or_insert_with(|| SimCatalog::new(self.world.clone())).clone();
         match self.open_on(self.backends(), Some(catalog.clone())).await {
             Ok(engine) => return Ok(engine),
@@ -206,7 +210,16 @@ impl Sim {
             Err(error) => self.world.note(&format!("it does not open: {error}")),
         }
         self.see_to_backends().await?;
-        self.open_on(self.backends(), Some(catalog)).await.map_err(|e| format!("it does not open on well backends: {e}"))
+        self.open_on(self.backends(), Some(catalog))
+            .await
+            .map_err(|e| format!("it does not open on well backends: {e}"))
+    }
+
+    /// The catalog is made anew, or catches up.
+    fn look_at_history(&mut self) {
+        let state = self.world.lock();
+        let ill = state.disks.iter().any(|disk| disk.fault.is_some()) || !self.damaged.is_empty();
+        self.shaky |= self.illness.storm && ill;
     }
 
     async fn life(&mut self, history: &History, steps: &[usize], next: &mut usize) -> Result<Ended, Broken> {
@@ -229,7 +242,9 @@ impl Sim {
         }
         *crate::core::lock(&self.at) = history.steps.len();
         let limit = Duration::from_secs(30 * 24 * 3600);
-        tokio::time::timeout(limit, self.finish(engine)).await.map_err(|_| "it does not come to an end".to_owned())??;
+        tokio::time::timeout(limit, self.finish(engine))
+            .await
+            .map_err(|_| "it does not come to an end".to_owned())??;
         Ok(Ended::AllDone)
     }
 
@@ -311,16 +326,19 @@ impl Sim {
     /// What may be asked of reads now.
     pub fn strictness(&self, engine: &Engine) -> Strictness {
         let state = self.world.lock();
-        let others_ill = (0..state.disks.len())
-            .any(|disk| state.disks[disk].fault.is_some() && !self.illness.ill.contains(&disk));
+        let others_ill =
+            (0..state.disks.len()).any(|disk| state.disks[disk].fault.is_some() && !self.illness.ill.contains(&disk));
         let calm = !others_ill && self.calm_from.is_none_or(|from| Instant::now() >= from);
-        Strictness { reads: calm, history: !engine.core.is_uncertain() }
+        Strictness { reads: calm, history: !engine.core.is_uncertain() && !self.shaky }
     }
 
     async fn ops(&mut self, engine: &Engine, at: usize, ops: &[(u64, Op)]) -> Result<Option<Ended>, Broken> {
         let mut plan = Vec::new();
         for (delay_ms, op) in ops {
             plan.push(self.plan(engine, *delay_ms, op).await);
+        }
+        if ops.iter().any(|(_, op)| matches!(op, Op::Rebuild | Op::Sweep)) {
+            self.look_at_history();
         }
         let before = self.strictness(engine);
         let alone = plan.len() == 1;
@@ -383,7 +401,12 @@ impl Sim {
         let actor = Actor { engine: engine.clone(), world: self.world.clone(), layout, alone: true };
         for key in 0..KEYS {
             let before = self.strictness(engine);
-            let told = actor.get(key, None, None).await;
+            let mut told = actor.get(key, None, None).await;
+            // It is made anew as what was in doubt can be told now: that ends.
+            while engine.core.check_catalog_whole().is_err() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                told = actor.get(key, None, None).await;
+            }
             let told = told.unwrap_or_else(|error| Told::Failed(error.kind(), error.to_string()));
             let after = self.strictness(engine);
             let strict = Strictness {

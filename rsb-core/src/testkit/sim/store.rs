@@ -79,8 +79,7 @@ impl SimStore {
         }
         let fault = state.disks[self.disk].fault;
         let rng = &mut state.rng;
-        let mut fate =
-            Fate { before_ms: rng.below(4), after_ms: rng.below(4), fails_before: None, fails_after: false };
+        let mut fate = Fate { before_ms: rng.below(4), after_ms: rng.below(4), fails_before: None, fails_after: false };
         let write = matches!(call, Call::Put | Call::Delete);
         match fault {
             Some(Fault::Away) => fate.fails_before = Some(failed("connection refused")),

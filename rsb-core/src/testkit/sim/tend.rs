@@ -95,6 +95,7 @@ impl Sim {
         self.world.lock().land();
         self.repair_all(engine).await?;
         self.damaged.clear();
+        self.shaky = false;
         self.all_calm();
         self.read_all_strictly(engine, "after the repair").await?;
         self.read_versions(engine).await
@@ -184,7 +185,9 @@ impl Sim {
             for entry in &page {
                 let Body::Segments(body) = &entry.manifest.body else { continue };
                 for view in body.views() {
-                    named.extend((0..view.backends.len()).map(|i| (view.backends[i].to_owned(), paths::shard(view.data_id, i))));
+                    named.extend(
+                        (0..view.backends.len()).map(|i| (view.backends[i].to_owned(), paths::shard(view.data_id, i))),
+                    );
                 }
             }
         }
@@ -193,7 +196,9 @@ impl Sim {
         let mut doubtful = BTreeSet::new();
         for row in &batches {
             for holder in &row.holders {
-                let set = if holder.state == HolderState::Held { &mut named } else { &mut doubtful };
+                // One of two that hold the same copy is enough.
+                let twin = row.holders.iter().any(|h| h.copy == holder.copy && h.backend != holder.backend);
+                let set = if holder.state == HolderState::Held && !twin { &mut named } else { &mut doubtful };
                 set.insert((holder.backend.clone(), paths::batch(row.id)));
             }
         }
