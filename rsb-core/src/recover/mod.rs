@@ -15,7 +15,7 @@ use object_store::PutPayload;
 
 pub(crate) use self::batches::{Loaded, list_all, load_batch};
 use self::kept::Kept;
-pub(crate) use self::markers::{admit, init_markers, read_marker, wrong_marker};
+pub(crate) use self::markers::{add_marker, admit, init_marker, init_markers, read_marker, wrong_marker};
 use crate::api::{Progress, RebuildReport, VerifyReport};
 use crate::catalog::{BatchRow, Catalog, Commit, Holder, HolderState, MemoryCatalog};
 use crate::core::{Core, Fault, FaultKind, put, size_of};
