@@ -40,8 +40,11 @@ pub(crate) async fn sweep(
         return Ok(report);
     }
     // Nothing may go that was replaced by what is in doubt. All backends can be seen now, so it can be told.
-    if !request.dry_run && !decide(core, progress).await? {
+    if !request.dry_run
+        && let Err(unreachable) = decide(core, progress).await?
+    {
         tracing::warn!("nothing is swept: the catalog shows records of which too few copies are seen");
+        report.unreachable = unreachable;
         return Ok(report);
     }
     report.uploads_expired = expire(core, request.dry_run).await?;

@@ -217,7 +217,7 @@ impl Checker {
         for copy in 0..row.copies {
             let item = LedgerItem::Copy { batch: row.id, copy };
             let result = match held.get(&copy) {
-                Some(backend) => self.look_at_copy(extent, row, backend, &mut seen.bytes_read).await,
+                Some(backend) => self.look_at_copy((extent, copy), row, backend, &mut seen.bytes_read).await,
                 None => Err(Fault { kind: FaultKind::Missing, detail: "it was never written".into() }),
             };
             match result {
@@ -237,7 +237,7 @@ impl Checker {
 
     async fn look_at_copy(
         &self,
-        extent: Extent,
+        (extent, copy): (Extent, u16),
         row: &BatchRow,
         name: &str,
         bytes_read: &mut u64,
@@ -254,7 +254,11 @@ impl Checker {
         let bytes = get_all(backend, &path, crate::format::batch::MAX_RECORD_LEN).await?;
         *bytes_read += bytes.len() as u64;
         let corrupt = |e: crate::format::FormatError| Fault::corrupt(e.to_string());
-        let (_, records) = read_copy(&self.core.checksums, self.core.repository, row.id, &bytes).map_err(corrupt)?;
+        let (header, records) =
+            read_copy(&self.core.checksums, self.core.repository, row.id, &bytes).map_err(corrupt)?;
+        if header.copy != copy {
+            return Err(Fault::corrupt(format!("it is copy {} and should be copy {copy}", header.copy)));
+        }
         let mut is_there = false;
         // A copy of which any record is bad is no good copy: a rebuild does not count it for the others either.
         for record in records {

@@ -123,9 +123,12 @@ impl Recovery<'_> {
             if self.adopt {
                 complete(self.core, &image, loaded, copies).await;
             }
-            // What can be read is shown also where its copies cannot be completed now: as many as may be lost may be lost.
-            self.report.adopted += u64::from(loaded.holders.len() >= quorum || !self.adopt);
-            return Ok(true);
+            let is_complete = loaded.holders.len() >= quorum || !self.adopt;
+            self.report.adopted += u64::from(is_complete);
+            // Where backends are ill, what can be read may be what they had their part of.
+            if is_complete || loaded.corrupt > 0 || !self.unreachable.is_empty() {
+                return Ok(true);
+            }
         }
         Ok(perhaps_acknowledged)
     }
@@ -222,18 +225,19 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
 }
 
 /// Makes the catalog anew where it shows records that were in doubt, and every backend says now what it has of them. Whether
-/// nothing is in doubt any more.
-pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<bool> {
+/// nothing is in doubt any more; else the backends that did not answer.
+pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<Result<(), Vec<String>>> {
     if core.catalog.value(UNDECIDED).await?.is_none() {
-        return Ok(true);
+        return Ok(Ok(()));
     }
     // Nobody can look anything up while the catalog is made anew, so it is tried beside it first.
     let report = catch_up(core, &MemoryCatalog::default(), None, true, progress).await?;
     if report.undecided > 0 || !report.unreachable.is_empty() {
-        return Ok(false);
+        return Ok(Err(report.unreachable));
     }
     let report = rebuild(core, progress).await?;
-    Ok(report.undecided == 0 && report.unreachable.is_empty())
+    let decided = report.undecided == 0 && report.unreachable.is_empty();
+    Ok(if decided { Ok(()) } else { Err(report.unreachable) })
 }
 
 /// Remembers that records are shown of which too few copies were seen to be sure of them.

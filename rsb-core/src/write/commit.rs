@@ -1,7 +1,7 @@
 //! Group commit: what arrives while batches are in flight goes in the next one, so that many small writes share one
 //! request a backend. A batch is reserved, written to its backends, committed to the catalog, and then answered.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use object_store::PutPayload;
@@ -344,7 +344,9 @@ async fn finish(core: &Arc<Core>, id: BatchId, image: &BatchImage, written: Scat
 
 /// Undoes a batch that reached too few backends. What cannot be deleted now is remembered as a dead batch.
 async fn forget(core: &Arc<Core>, id: BatchId, left: &Scattered, versions: &[VersionId]) {
-    let files: HashMap<String, _> =
+    // A listing that is late must not bring it back.
+    core.leases.try_delete(id.0);
+    let files: BTreeMap<String, _> =
         left.everywhere().map(|(_, backend)| (backend.to_owned(), paths::batch(id))).collect();
     let remaining = crate::core::delete_files(core, files).await;
     if !remaining.is_empty() {

@@ -218,8 +218,12 @@ impl Sim {
     /// The catalog is made anew, or catches up.
     fn look_at_history(&mut self) {
         let state = self.world.lock();
-        let ill = state.disks.iter().any(|disk| disk.fault.is_some()) || !self.damaged.is_empty();
-        self.shaky |= self.illness.storm && ill;
+        let is_ill = |disk: &usize| state.disks[*disk].fault.is_some() || self.damaged.contains(disk);
+        let lies = |disk: usize| {
+            state.disks[disk].fault.is_some_and(|fault| Fault::LYING.contains(&fault)) || self.damaged.contains(&disk)
+        };
+        let ill: Vec<usize> = (0..state.disks.len()).filter(is_ill).collect();
+        self.shaky |= if self.illness.storm { !ill.is_empty() } else { ill.len() > 1 && ill.into_iter().any(lies) };
     }
 
     async fn life(&mut self, history: &History, steps: &[usize], next: &mut usize) -> Result<Ended, Broken> {
