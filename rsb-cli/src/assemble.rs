@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rsb_backends::catalog::{Mode, SqliteCatalog};
 use rsb_backends::stores::{self, StoreSpec};
-use rsb_backends::wrappers::{RetryOptions, Timeouts, WrapOptions, wrap};
+use rsb_backends::wrappers::{RetryOptions, Timeouts, WrapOptions, classify, wrap};
 use rsb_core::catalog::{Catalog, MemoryCatalog};
 use rsb_core::codec::{Codecs, codec_named};
 use rsb_core::{Backend, Engine, EngineConfig, Env, ErrorKind, Scheme};
@@ -44,7 +44,9 @@ pub fn engine_config(config: &Config) -> Result<EngineConfig, Failure> {
     out.grace = r.grace;
     out.multipart_expiry = r.multipart_expiry;
     out.straggler_limit = r.straggler_limit;
+    out.straggler_least = r.straggler_least;
     out.hedge_after = r.hedge_after;
+    out.hedge_least = r.hedge_least;
     out.etag = config.gateway.etag;
     Ok(out)
 }
@@ -67,7 +69,7 @@ pub async fn backends(config: &Config) -> Result<Vec<Backend>, Failure> {
         let store = stores::build(&spec(config, backend)).await?;
         let store = wrap(&backend.name, store, &wrap_options(&backend.limits));
         let made = Backend::with(&backend.name, store, backend.domain.clone(), backend.role, backend.cost);
-        out.push(made.at(without_credentials(&config.url(backend))));
+        out.push(made.at(without_credentials(&config.url(backend))).classified_by(classify));
     }
     Ok(out)
 }

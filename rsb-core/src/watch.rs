@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt};
 use crate::api::Progress;
 use crate::backend::Backend;
 use crate::core::Core;
+use crate::health::{ErrorClass, Op};
 use crate::recover::{catch_up, judge_certainty, read_marker, wrong_marker};
 
 /// The well ones are asked too, in one round of so many: every five minutes, which costs a request each.
@@ -35,7 +36,7 @@ pub(crate) fn start(core: &Arc<Core>) {
 
 /// Asks for the markers of backends that are away or have failed since their last success.
 async fn look_at_the_ill(core: &Arc<Core>) {
-    let ill = core.backends.iter().filter(|b| !b.is_admitted() || !b.health().snapshot().healthy);
+    let ill = core.backends.iter().filter(|b| !b.is_admitted() || b.health().is_ill());
     look(core, ill.cloned().collect()).await;
 }
 
@@ -64,7 +65,10 @@ async fn look_at(core: &Core, backend: &Backend) -> bool {
         // It does not answer: what is known of it stays.
         Err(_) => return false,
         Ok(Some(found)) => match wrong_marker(backend, &found, core.repository) {
-            None if was_admitted => return false,
+            None if was_admitted => {
+                backend.health().recovered();
+                return false;
+            }
             None => {
                 tracing::warn!(backend = name, "is back");
                 backend.admit();
@@ -79,6 +83,6 @@ async fn look_at(core: &Core, backend: &Backend) -> bool {
         Ok(None) => {}
     }
     backend.expel();
-    backend.health().failed("it does not show this repository's marker");
+    backend.health().failed(Op::Read, ErrorClass::Other, "it does not show this repository's marker");
     false
 }

@@ -101,7 +101,7 @@ mod tests {
     use rsb_core::{BackendStatus, Scheme};
 
     fn status(reachable: usize, of: usize, read_only: Option<&str>) -> Status {
-        let health = HealthSnapshot { healthy: true, failures_in_row: 0, latency_ms: 0, last_error: None };
+        let health = HealthSnapshot { healthy: true, ..HealthSnapshot::default() };
         let backend = |i: usize| BackendStatus {
             name: format!("b{i}"),
             store: "memory".into(),

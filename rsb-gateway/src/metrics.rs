@@ -7,6 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
 use rsb_core::Status;
 use rsb_core::codec::{Codecs, ErasureCodec};
+use rsb_core::health::BreakerState;
 use tokio::time::Instant;
 use tracing::Instrument;
 use warp::reply::{Reply, Response};
@@ -117,13 +118,51 @@ fn gauges(text: &mut String, status: &Status) {
             backends(|b| f64::from(b.health.failures_in_row)),
         ),
         (
-            "rsb_backend_latency_seconds",
-            "Running mean of the backend's time to its first answer.",
-            backends(|b| b.health.latency_ms as f64 / 1000.0),
+            "rsb_backend_hedge_seconds",
+            "A read from the backend is hedged after so long.",
+            backends(|b| b.health.hedge_after_ms / 1000.0),
+        ),
+        (
+            "rsb_backend_straggler_seconds",
+            "Once enough others are durable, a large write to the backend is waited for so long.",
+            backends(|b| b.health.straggler_limit_ms / 1000.0),
         ),
     ] {
         gauge(text, name, help, &values);
     }
+    let several = |of: &dyn Fn(&rsb_core::BackendStatus, &mut Vec<(String, f64)>)| {
+        let mut values = Vec::new();
+        for backend in &status.backends {
+            let mut own = Vec::new();
+            of(backend, &mut own);
+            let name = escape(&backend.name);
+            values.extend(own.into_iter().map(|(labels, value)| (format!("{{backend=\"{name}\",{labels}}}"), value)));
+        }
+        values
+    };
+    let breakers = several(&|b, out| {
+        for (side, state) in [("read", b.health.read_breaker), ("write", b.health.write_breaker)] {
+            let level = match state {
+                BreakerState::Closed => 0.0,
+                BreakerState::HalfOpen => 1.0,
+                BreakerState::Open => 2.0,
+            };
+            out.push((format!("side=\"{side}\""), level));
+        }
+    });
+    gauge(text, "rsb_backend_breaker", "0 closed, 1 half open (one trial), 2 open (left alone).", &breakers);
+    let latency = several(&|b, out| {
+        for (op, times) in &b.health.times {
+            for (quantile, ms) in [("0.5", times.p50_ms), ("0.95", times.p95_ms), ("0.99", times.p99_ms)] {
+                out.push((format!("op=\"{}\",quantile=\"{quantile}\"", op.as_str()), ms / 1000.0));
+            }
+        }
+    });
+    gauge(text, "rsb_backend_latency_seconds", "Quantiles of the backend's recent times.", &latency);
+    let errors = several(&|b, out| {
+        out.extend(b.health.errors.iter().map(|(c, n)| (format!("class=\"{}\"", c.as_str()), *n as f64)));
+    });
+    gauge(text, "rsb_backend_errors", "Failures since the start, by class, after all retries.", &errors);
 }
 
 /// The codecs of this build, as labels.

@@ -98,9 +98,15 @@ pub struct Repository {
     /// How long the rest is waited for once enough shards are durable.
     #[serde(serialize_with = "units::duration")]
     pub straggler_limit: Duration,
+    /// The least of it, however quick a backend usually is.
+    #[serde(serialize_with = "units::duration")]
+    pub straggler_least: Duration,
     /// After this long without an answer a read starts a parity read.
     #[serde(serialize_with = "units::duration")]
     pub hedge_after: Duration,
+    /// The least of it, however quick a backend usually is.
+    #[serde(serialize_with = "units::duration")]
+    pub hedge_least: Duration,
     /// The catalog's address.
     pub catalog: String,
 }

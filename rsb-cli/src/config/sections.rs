@@ -44,6 +44,8 @@ fn repository(r: Reader<'_>) -> Repository {
         grace: r.duration("grace").unwrap_or(Duration::from_secs(24 * 3600)),
         multipart_expiry: r.duration("multipart_expiry").unwrap_or(Duration::from_secs(7 * 24 * 3600)),
         straggler_limit: r.duration("straggler_limit").unwrap_or(Duration::from_secs(2)),
+        straggler_least: r.duration("straggler_least").unwrap_or(Duration::from_millis(200)),
+        hedge_least: r.duration("hedge_least").unwrap_or(Duration::from_millis(50)),
         hedge_after: r.duration("hedge_after").unwrap_or(Duration::from_millis(500)),
         catalog: r.string("catalog").unwrap_or_else(|| "sqlite://rsb.db".into()),
     };

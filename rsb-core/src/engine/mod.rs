@@ -9,6 +9,8 @@ mod versions;
 
 use std::sync::Arc;
 
+use tokio::sync::broadcast;
+
 pub use self::config::EngineConfig;
 pub use self::multipart::Completing;
 use crate::api::*;
@@ -18,6 +20,7 @@ use crate::codec::{self, Codecs};
 use crate::core::Core;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
 use crate::format::batch::InlineShards;
 use crate::format::manifest::{Body, Etag, Manifest, Record, Tombstone, Versions};
 use crate::id::{BatchId, RepositoryId, VersionId};
@@ -104,7 +107,7 @@ impl Engine {
                 store: backend.place(),
                 role: backend.role(),
                 domain: backend.domain().clone(),
-                reachable: backend.is_admitted() && !backend.health().is_suspect(),
+                reachable: backend.is_admitted() && backend.health().answers(),
                 error: health.last_error.clone().filter(|_| !backend.is_admitted() || !health.healthy),
                 health,
             }
@@ -118,6 +121,11 @@ impl Engine {
             counts: core.catalog.counts().await?,
             backends: backends.collect(),
         })
+    }
+
+    /// What happened of itself lately, oldest first, and what will happen from now on.
+    pub fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        self.core.events.follow()
     }
 
     /// Refuses new writes, waits for what is in flight, then closes the catalog.

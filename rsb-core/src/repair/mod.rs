@@ -19,6 +19,7 @@ use crate::format::batch::{InlineShards, MAX_RECORD_LEN};
 use crate::format::manifest::{Body, Record, SegmentedBody};
 use crate::format::paths;
 use crate::format::shard::{HEADER_LEN, ShardHeader};
+use crate::health::Op;
 use crate::id::{BatchId, DataId};
 use crate::placement::Placer;
 use crate::read::piece::{Piece, ShardAt};
@@ -116,7 +117,7 @@ impl Planner<'_> {
         for finding in lost {
             let home = core.admitted(&finding.backend).filter(|b| b.is_writable());
             let home = home.filter(|_| finding.kind != FindingKind::Unreachable);
-            let other = || placer.next(|b| b.is_admitted() && !b.health().is_suspect());
+            let other = || placer.next(|b| b.is_admitted() && !b.health().is_suspect(Op::LargeWrite));
             match home.or_else(other) {
                 Some(backend) => write.push((finding.index, backend.name().to_owned())),
                 None => waiting.push((*finding).clone()),

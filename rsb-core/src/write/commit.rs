@@ -260,7 +260,8 @@ async fn write_batch(
     let (copies, quorum) = core.record_quorum(k, m);
     let seed = id.0.as_u64_pair().1;
     let max_per_domain = core.max_per_domain(m.max(core.record_margin));
-    let scatter = Scatter { core, count: copies, ack: quorum, max_per_domain, seed, what: "manifest copy" };
+    let (file_len, what) = (image.len_bytes(), "manifest copy");
+    let scatter = Scatter { core, count: copies, ack: quorum, max_per_domain, seed, file_len, what };
     let path = paths::batch(id);
     let written =
         scatter.run(|copy| (path.clone(), PutPayload::from_bytes(image.copy(&core.checksums, copy as u16)))).await?;

@@ -9,6 +9,7 @@ mod compose;
 mod crash;
 mod fixtures;
 mod gate;
+mod ill;
 mod lifecycle;
 mod locks;
 mod multipart;
