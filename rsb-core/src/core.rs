@@ -24,6 +24,8 @@ use crate::format::checksum::Checksums;
 use crate::health::{Bounds, Op};
 use crate::id::{DataId, RepositoryId, UploadId};
 use crate::lease::Leases;
+use crate::upkeep::Upkeep;
+use crate::watch::Absences;
 
 /// Objects that share one of so many locks wait for each other's revisions.
 const REVISION_LOCKS: u64 = 64;
@@ -44,6 +46,8 @@ pub(crate) struct Core {
     pub checksums: Checksums,
     pub leases: Leases,
     pub events: Arc<Events>,
+    pub upkeep: Upkeep,
+    pub absences: Mutex<Absences>,
     /// Background work that outlives the call that started it; `close` waits for it.
     pub tasks: TaskTracker,
     pub write_memory: MemoryPool,
@@ -99,6 +103,8 @@ impl Core {
         }
         Self {
             events,
+            upkeep: Upkeep::default(),
+            absences: Mutex::default(),
             checksums: Checksums::new(repository),
             repository,
             record_margin,

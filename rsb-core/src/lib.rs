@@ -3,7 +3,8 @@
 //!
 //! Read in this order: [`scheme`], [`codec`], [`stripe`] (pure arithmetic), [`mod@format`] (bytes ↔ types), [`backend`] and
 //! [`placement`], [`catalog`], then the engine's parts and its façade [`engine`]. [`health`] is
-//! what is known of a backend, [`events`] what happens without being asked for. [`object_lock`] says what nobody may delete,
+//! what is known of a backend, [`events`] what happens without being asked for,
+//! [`upkeep`] what it does of itself. [`object_lock`] says what nobody may delete,
 //! [`lifecycle`] what is to end by itself.
 
 pub mod api;
@@ -33,6 +34,7 @@ pub mod stripe;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod upkeep;
 mod watch;
 mod write;
 

@@ -109,6 +109,7 @@ mod tests {
             domain: Default::default(),
             reachable: i < reachable,
             health: health.clone(),
+            oldest_verified_ms: None,
             error: None,
         };
         Status {
@@ -119,6 +120,7 @@ mod tests {
             domain_warning: None,
             counts: Default::default(),
             backends: (0..of).map(backend).collect(),
+            upkeep: Default::default(),
         }
     }
 

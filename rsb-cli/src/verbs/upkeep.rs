@@ -115,6 +115,7 @@ fn repair_text(report: &RepairReport) -> String {
             copies => format!("{copies} manifest copies"),
         }
     );
+    report.markers_restored.iter().for_each(|name| text += &format!("\n{name} has its marker again"));
     report.failed.iter().for_each(|failed| text += &format!("\nfailed: {failed}"));
     report.unrepairable.iter().for_each(|health| text += &not_whole(health));
     text
@@ -172,6 +173,10 @@ fn how(backend: &BackendStatus) -> String {
     let errors: Vec<String> = health.errors.iter().map(|(class, n)| format!("{n} {}", class.as_str())).collect();
     if !errors.is_empty() {
         how.push(format!("failures: {}", errors.join(", ")));
+    }
+    if let Some(since) = backend.oldest_verified_ms {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(since);
+        how.push(format!("verified since {}", humantime::format_rfc3339_seconds(time)));
     }
     how.join("; ")
 }

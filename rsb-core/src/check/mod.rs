@@ -22,7 +22,7 @@ use crate::recover::list_all;
 /// Up to so many objects are asked for file by file; more are looked up in listings.
 const FEW_OBJECTS: usize = 64;
 /// Random blocks of each shard that a sample reads.
-const SAMPLE_BLOCKS: u64 = 2;
+pub(crate) const SAMPLE_BLOCKS: u64 = 2;
 
 /// What the listings of all backends show: presence and size.
 pub(crate) struct Inventory {

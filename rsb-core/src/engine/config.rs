@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::api::EtagMode;
 use crate::placement::Spread;
 use crate::scheme::Scheme;
+use crate::upkeep::{HealConfig, ScrubConfig};
 
 /// How a repository is run. Everything but the scheme may change from one opening to the next.
 #[derive(Clone, Debug)]
@@ -40,6 +41,10 @@ pub struct EngineConfig {
     pub hedge_least: Duration,
     /// A backend that is away is asked for its marker this often, and one that failed is asked whether it still has it.
     pub watch_every: Duration,
+    /// The ledger is worked off so; `None`: only when asked to.
+    pub heal: Option<HealConfig>,
+    /// What is stored is looked at so; `None`: only when asked to.
+    pub scrub: Option<ScrubConfig>,
     /// How entity tags are made.
     pub etag: EtagMode,
     /// Serve reads only.
@@ -66,6 +71,8 @@ impl EngineConfig {
             hedge_after: Duration::from_millis(500),
             hedge_least: Duration::from_millis(50),
             watch_every: Duration::from_secs(10),
+            heal: None,
+            scrub: None,
             etag: EtagMode::Md5,
             read_only: false,
             accept_uncertain_history: false,

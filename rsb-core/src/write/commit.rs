@@ -2,7 +2,7 @@
 //! request a backend. A batch is reserved, written to its backends, committed to the catalog, and then answered.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use object_store::PutPayload;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -79,6 +79,15 @@ type Reply = oneshot::Sender<Result<Done, CommitError>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Committer(Arc<Mutex<Option<Sender>>>);
 
+/// The same, but does not keep it going.
+pub(crate) struct WeakCommitter(Weak<Mutex<Option<Sender>>>);
+
+impl WeakCommitter {
+    pub fn upgrade(&self) -> Option<Committer> {
+        self.0.upgrade().map(Committer)
+    }
+}
+
 type Sender = mpsc::Sender<(Pending, Reply)>;
 
 impl std::fmt::Debug for Pending {
@@ -107,6 +116,11 @@ impl Committer {
         send.send((pending, reply)).await.map_err(|_| closed(false))?;
         drop(send);
         answer.await.map_err(|_| closed(true))?
+    }
+
+    /// A way for who must not keep the committer going.
+    pub fn downgrade(&self) -> WeakCommitter {
+        WeakCommitter(Arc::downgrade(&self.0))
     }
 
     /// Takes no more records; those that wait are still committed.

@@ -27,6 +27,8 @@ pub struct Refusals {
     pub lists: bool,
     /// Reads (and looks at the size) below this prefix.
     pub gets: Option<&'static str>,
+    /// Writes below this prefix are acknowledged and lost.
+    pub loses: Option<&'static str>,
     /// Reads and writes below this prefix are not refused, but take so long.
     pub delay: Option<(&'static str, Duration)>,
 }
@@ -131,6 +133,9 @@ impl ObjectStore for Gate {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.take_time(path).await;
         self.change(|r| below(r.puts, path))?;
+        if below(self.refusals.lock().unwrap().loses, path) {
+            return Ok(PutResult { e_tag: None, version: None, extensions: Default::default() });
+        }
         self.inner.put_opts(path, payload, options).await
     }
 

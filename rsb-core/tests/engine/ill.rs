@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::ObjectStoreExt;
 use rsb_core::catalog::LedgerReason;
 use rsb_core::health::{BreakerState, ErrorClass, Op};
 use rsb_core::*;

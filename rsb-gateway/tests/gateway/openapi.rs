@@ -86,6 +86,7 @@ async fn replies_have_the_fields_the_document_requires() {
         ("Listing", server.json("/v1/b/docs/o").await),
         ("Listed", server.json("/v1/b/docs/o").await["objects"][0].clone()),
         ("Status", server.json("/v1/status").await),
+        ("Upkeep", server.json("/v1/status").await["upkeep"].clone()),
         ("Backends", server.json("/v1/backends").await),
         ("Backend", server.json("/v1/backends").await["backends"][0].clone()),
         ("Ledger", server.json("/v1/ledger").await),
