@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::health::{Classify, ErrorClass, classify};
 pub use crate::health::{Health, HealthSnapshot};
 
+/// A hint in the extensions of a request to read: whoever asks takes the answer apart in steps of so many bytes, so pieces of
+/// that length need not be put together again. A store may pay no heed to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadStep(pub usize);
+
 /// What a backend is used for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use bytes::Bytes;
+use futures::future::{Either, ready};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -29,6 +32,9 @@ use crate::{GatewayError, lifecycle, metrics, prototype, routes, s3, tls};
 
 /// Bytes of a request's head that are taken; a longer one is answered with 431.
 const MAX_HEAD_BYTES: usize = 64 << 10;
+/// Bytes that a connection over HTTP/1.1 holds of what comes in and of what goes out: a few blocks, so that many of them go to
+/// the system at once.
+const CONNECTION_BUFFER: usize = 256 << 10;
 /// A TLS handshake must be done within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -189,6 +195,21 @@ enum Speaks {
     S3(s3::Door),
 }
 
+/// Whether a request's head is longer than anybody has reason to make it.
+fn is_head_too_long<B>(request: &Request<B>) -> bool {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+    target + headers.sum::<usize>() > MAX_HEAD_BYTES
+}
+
+/// The reply to such a request. Nothing behind it is read.
+fn too_long<B: From<Bytes>>() -> Response<B> {
+    let mut response = Response::new(B::from(Bytes::new()));
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// How each connection is served. Cheap to clone.
 #[derive(Clone)]
 struct Connections {
@@ -203,7 +224,11 @@ struct Connections {
 impl Connections {
     fn new(gateway: &Gateway, limits: &Limits) -> Self {
         let mut http1 = Builder::new(TokioExecutor::new()).http1_only();
-        http1.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_HEAD_BYTES);
+        http1
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_buf_size(CONNECTION_BUFFER);
         let mut http2 = Builder::new(TokioExecutor::new()).http2_only();
         http2
             .http2()
@@ -259,7 +284,9 @@ impl Connections {
                 let answer = service_fn(move |mut request: Request<Incoming>| {
                     let meta = Meta::of(&app, &request, peer);
                     request.extensions_mut().insert(meta.clone());
-                    let (door, reply) = (metrics::door(&meta.path), service.call(request));
+                    let (door, long) = (metrics::door(&meta.path), is_head_too_long(&request));
+                    let reply =
+                        if long { Either::Left(ready(Ok(too_long()))) } else { Either::Right(service.call(request)) };
                     async move { Ok::<_, Infallible>(metrics::observed(meta, door, reply).await) }
                 });
                 watcher.watch(builder.serve_connection(stream, answer).into_owned()).await
@@ -267,7 +294,10 @@ impl Connections {
             Speaks::S3(door) => {
                 let answer = service_fn(move |request: Request<Incoming>| {
                     let meta = Meta::of(&app, &request, peer);
-                    let reply = door.clone().answer(request, meta.request_id.clone());
+                    let reply = match is_head_too_long(&request) {
+                        true => Either::Left(ready(Ok(too_long()))),
+                        false => Either::Right(door.clone().answer(request, meta.request_id.clone())),
+                    };
                     async move { Ok::<_, Infallible>(metrics::observed(meta, "s3", reply).await) }
                 });
                 watcher.watch(builder.serve_connection(stream, answer).into_owned()).await

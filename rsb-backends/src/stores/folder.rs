@@ -6,6 +6,7 @@
 //! disk was mounted again.
 
 mod leftovers;
+mod pieces;
 mod read;
 mod write;
 

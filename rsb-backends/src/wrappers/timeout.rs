@@ -1,7 +1,5 @@
 //! Nothing hangs: each operation answers within a limit, and each body goes on flowing.
 
-mod body;
-
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
@@ -113,14 +111,12 @@ impl ObjectStore for Timeout {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let op = Op::of_get(&options);
-        let mut result = within(self.limits.answer, op, self.inner.get_opts(location, options)).await?;
-        let body = match result.payload {
-            GetResultPayload::Stream(body) => body,
-            // A file on a hung network disk must not hang the reader: read in pieces, each with its limit.
-            GetResultPayload::File(file, path) => body::of_file(file, path, result.range.clone()),
-        };
-        result.payload = GetResultPayload::Stream(flowing(body, self.limits.idle, op));
-        Ok(result)
+        let result = within(self.limits.answer, op, self.inner.get_opts(location, options)).await?;
+        let (meta, range) = (result.meta.clone(), result.range.clone());
+        let (attributes, extensions) = (result.attributes.clone(), result.extensions.clone());
+        // Read in pieces, each with its limit: a file on a hung network disk must not hang the reader.
+        let body = flowing(result.into_stream(), self.limits.idle, op);
+        Ok(GetResult { payload: GetResultPayload::Stream(body), meta, range, attributes, extensions })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {

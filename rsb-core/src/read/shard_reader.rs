@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::piece::{Piece, ShardAt};
-use crate::backend::Backend;
+use crate::backend::{Backend, ReadStep};
 use crate::core::{Fault, fault_of, ranged, size_of};
 use crate::format::checksum::Checksums;
 use crate::health::{ErrorClass, Op};
@@ -101,8 +101,10 @@ impl Work {
         let layout = &self.layout;
         let range = self.at.base + layout.frame_offset(self.stripes.start)
             ..self.at.base + layout.frame_offset(self.stripes.end);
+        let mut options = ranged(range.clone());
+        options.extensions.insert(ReadStep(layout.block_len(self.stripes.start) as usize + CHECKSUM_LEN));
         let start = Instant::now();
-        let result = match self.backend.store().get_opts(&self.at.path, ranged(range.clone())).await {
+        let result = match self.backend.store().get_opts(&self.at.path, options).await {
             Ok(result) => result,
             Err(error) => return Err(self.fault_of(error).await),
         };

@@ -10,6 +10,7 @@ use s3s::path::S3Path;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, s3_error};
 
 use super::policy::{Action, Policy};
+use super::signed_v2::Proven;
 use super::{facts, refused, signed};
 use crate::app::App;
 use crate::auth::Caller;
@@ -147,7 +148,10 @@ impl S3Access for Access {
         let admitted = match cx.extensions_mut().get::<Admitted>().cloned() {
             // By a trial before; the signature is not with the request any more.
             Some(admitted) => admitted,
-            None => self.admit(cx).await?,
+            None => {
+                let proven = cx.extensions_mut().get().cloned();
+                self.admit(cx, proven).await?
+            }
         };
         if let Some(trial) = cx.extensions_mut().get::<Trial>() {
             // Set once: a trial is of one request.
@@ -168,13 +172,15 @@ impl S3Access for Access {
 }
 
 impl Access {
-    async fn admit(&self, cx: &S3AccessContext<'_>) -> S3Result<Admitted> {
+    async fn admit(&self, cx: &S3AccessContext<'_>, proven: Option<Proven>) -> S3Result<Admitted> {
         let operation = cx.s3_op().name();
-        let Some(credentials) = cx.credentials() else {
-            return self.admit_public(cx).await;
-        };
-        let Some((caller, _)) = self.app.guard.key(&credentials.access_key) else {
-            return Err(s3_error!(InvalidAccessKeyId, "there is no key with the id of this request"));
+        let caller = match (proven, cx.credentials()) {
+            (Some(Proven(caller)), _) => caller,
+            (None, None) => return self.admit_public(cx).await,
+            (None, Some(credentials)) => match self.app.guard.key(&credentials.access_key) {
+                Some((caller, _)) => caller,
+                None => return Err(s3_error!(InvalidAccessKeyId, "there is no key with the id of this request")),
+            },
         };
         let Some(need) = need(operation) else {
             return Err(s3_error!(NotImplemented, "{operation} is not served here"));

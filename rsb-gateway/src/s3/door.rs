@@ -16,7 +16,8 @@ use super::body::{Fate, Received};
 use super::buckets::{REGION, Region};
 use super::operations::Operations;
 use super::place::{Hosts, Place};
-use super::{checksums, cors, form, lenient, sentences, signed};
+use super::signed_v2::Proven;
+use super::{checksums, cors, form, lenient, sentences, signed, signed_v2};
 use crate::app::App;
 use crate::body::Upload;
 
@@ -126,6 +127,9 @@ impl Door {
         *first.uri_mut() = request.uri().clone();
         *first.headers_mut() = request.headers().clone();
         first.extensions_mut().insert(trial.clone());
+        if let Some(proven) = request.extensions().get::<Proven>() {
+            first.extensions_mut().insert(proven.clone());
+        }
         let refused = self.service.call(first).await?;
         let Some(admitted) = trial.admitted() else { return Ok(refused) };
         let mut request = request;
@@ -138,6 +142,8 @@ impl Door {
     /// The request in s3s's form, its body watched for a sender that stops and held to the digests sent before it.
     fn prepare(&self, mut request: Request<Incoming>, fate: &Fate) -> Result<Request<Body>, S3Error> {
         let rules = signed::Rules { region: self.app.region.as_deref(), now_ms: self.app.env.now_ms() };
+        let bucket = self.hosts.named(&request);
+        signed_v2::check(&mut request, rules.now_ms, |id| self.app.guard.key(id), bucket.as_deref())?;
         signed::check(&request, rules)?;
         signed::hoist(&mut request)?;
         let (mut parts, incoming) = request.into_parts();

@@ -28,14 +28,18 @@ impl Hosts {
         self.domains.iter().find_map(before).filter(|bucket| !bucket.is_empty())
     }
 
+    /// The bucket that a request's host names.
+    pub(super) fn named<B>(&self, request: &Request<B>) -> Option<String> {
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let authority = || request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
+        self.bucket(host.or_else(|| authority().map(|authority| authority.as_str()))?)
+    }
+
     /// Where a request points, empty texts where it names none.
     pub(super) fn place<B>(&self, request: &Request<B>) -> Place {
         let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
         let path = path.strip_prefix('/').unwrap_or(&path);
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        let authority = || request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
-        let host = host.or_else(|| authority().map(|authority| authority.as_str()));
-        match host.and_then(|host| self.bucket(host)) {
+        match self.named(request) {
             Some(bucket) => Place { bucket, key: path.to_owned() },
             None => {
                 let (bucket, key) = path.split_once('/').unwrap_or((path, ""));

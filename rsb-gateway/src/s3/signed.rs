@@ -59,9 +59,7 @@ impl Place {
 /// Refuses a request whose signature is malformed, or made for something else. One without a signature passes.
 pub(super) fn check<B>(request: &Request<B>, rules: Rules<'_>) -> S3Result<()> {
     let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let old =
-        authorization.is_some_and(|value| value.starts_with(b"AWS ")) || parameter(request, "Signature").is_some();
-    if old {
+    if authorization.is_some_and(|value| value.starts_with(b"AWS ")) {
         return Err(s3_error!(
             InvalidRequest,
             "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
@@ -284,7 +282,7 @@ fn parameter<B>(request: &Request<B>, name: &str) -> Option<String> {
     query(request.uri()).find(|(known, _)| known == name).map(|(_, value)| decoded(value))
 }
 
-fn decoded(value: &str) -> String {
+pub(super) fn decoded(value: &str) -> String {
     percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use object_store::path::Path;
 use object_store::{Attributes, Error, GetOptions, GetResult, GetResultPayload, ObjectMeta, Result};
+use rsb_core::backend::ReadStep;
 
-use super::STORE;
+use super::{STORE, pieces};
 
 /// Up to so many bytes are read at once with the opening.
 const AT_ONCE: u64 = 128 << 10;
@@ -71,7 +72,9 @@ pub(super) fn open(path: &FilePath, location: &Path, options: &GetOptions) -> Re
     let range = asked(&meta, options)?;
     let len = range.end - range.start;
     if options.head || len > AT_ONCE {
-        return Ok(result(meta, range, GetResultPayload::File(file, path.to_owned())));
+        let step = options.extensions.get::<ReadStep>().map(|step| step.0);
+        let body = pieces::stream(file, path.to_owned(), range.clone(), step);
+        return Ok(result(meta, range, GetResultPayload::Stream(body)));
     }
     let mut bytes = Vec::with_capacity(len as usize);
     file.seek(SeekFrom::Start(range.start)).map_err(failed)?;

@@ -1,7 +1,6 @@
 use super::*;
 use crate::wrappers::{Action, ErrorClass, Fault, FaultHandle, Rule, classify};
 use futures::TryStreamExt;
-use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::{Error, ObjectStoreExt};
 use tokio::time::Instant;
@@ -77,17 +76,4 @@ async fn a_large_write_has_more_time_than_a_small_one() {
     faults.add(Rule::new(Action::Delay(Duration::from_secs(20))));
     assert!(is_timeout(&store.put(&Path::from("x"), "1".into()).await.unwrap_err()));
     store.put(&Path::from("x"), vec![0; 8 << 20].into()).await.unwrap();
-}
-
-#[tokio::test]
-async fn files_are_read_in_large_pieces_and_exactly() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Timeout::new(Arc::new(LocalFileSystem::new_with_prefix(dir.path()).unwrap()), Timeouts::default());
-    let data = Bytes::from((0..3_000_000u32).map(|i| (i % 251) as u8).collect::<Vec<_>>());
-    let key = Path::from("x");
-    store.put(&key, data.clone().into()).await.unwrap();
-    assert_eq!(store.get(&key).await.unwrap().bytes().await.unwrap(), data);
-    assert_eq!(store.get_range(&key, 999_999..2_500_001).await.unwrap(), data.slice(999_999..2_500_001));
-    let pieces: Vec<Bytes> = store.get(&key).await.unwrap().into_stream().try_collect().await.unwrap();
-    assert_eq!(pieces.len(), 6);
 }

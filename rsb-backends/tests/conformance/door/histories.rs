@@ -22,6 +22,8 @@ pub enum Did {
     FoundOther(u32),
     /// It deleted, whatever was there.
     Deleted,
+    /// It deleted this.
+    DeletedThis(u32),
     /// It saw this.
     Saw(Value),
 }
@@ -45,6 +47,7 @@ impl Did {
             Self::Replaced(old, new) => (value == Some(old)).then_some(Some(new)),
             Self::FoundOther(other) => (value != Some(other)).then_some(value),
             Self::Deleted => Some(None),
+            Self::DeletedThis(old) => (value == Some(old)).then_some(None),
             Self::Saw(seen) => (seen == value).then_some(value),
         }
     }
@@ -52,7 +55,7 @@ impl Did {
     /// The write that this has seen the result of.
     fn observes(self) -> Value {
         match self {
-            Self::Replaced(old, _) => Some(old),
+            Self::Replaced(old, _) | Self::DeletedThis(old) => Some(old),
             Self::Saw(seen) => seen,
             _ => None,
         }
@@ -228,7 +231,7 @@ impl<'a> Search<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::Did::{Created, Deleted, FoundOther, FoundSome, Replaced, Saw, Wrote};
+    use super::Did::{Created, Deleted, DeletedThis, FoundOther, FoundSome, Replaced, Saw, Wrote};
     use super::*;
 
     /// Operations with their begins and ends; an end of 0 is none.
@@ -255,6 +258,7 @@ mod tests {
             &[(Created(1), 1, 4), (FoundSome, 2, 3), (Saw(Some(1)), 5, 6)],
             &[(FoundSome, 2, 5), (Wrote(1), 1, 6), (Deleted, 3, 4), (Saw(None), 7, 8)],
             &[(Wrote(1), 1, 2), (Replaced(1, 2), 3, 6), (FoundOther(1), 4, 5), (Saw(Some(2)), 7, 8)],
+            &[(Wrote(1), 1, 2), (DeletedThis(1), 3, 6), (FoundOther(1), 4, 5), (Saw(None), 7, 8)],
             // Nobody knows whether it happened: both are right, and later too.
             &[(Wrote(1), 1, 2), (Wrote(2), 3, 0), (Saw(Some(1)), 4, 5), (Saw(Some(2)), 6, 7)],
             &[(Wrote(1), 1, 2), (Wrote(2), 3, 0), (Saw(Some(1)), 4, 5)],
@@ -279,6 +283,9 @@ mod tests {
             &[(Created(1), 1, 4), (Created(2), 2, 3), (Saw(Some(1)), 5, 6)],
             // Two replace the same: one of both is lost.
             &[(Wrote(1), 1, 2), (Replaced(1, 2), 3, 6), (Replaced(1, 3), 4, 5)],
+            // One deletes what the other has replaced, and two delete the same.
+            &[(Wrote(1), 1, 2), (Replaced(1, 2), 3, 6), (DeletedThis(1), 4, 5), (Saw(None), 7, 8)],
+            &[(Wrote(1), 1, 2), (DeletedThis(1), 3, 6), (DeletedThis(1), 4, 5)],
             // Told of what cannot have been there.
             &[(FoundSome, 1, 2), (Wrote(1), 3, 4)],
             &[(Wrote(1), 1, 2), (FoundOther(1), 3, 4)],

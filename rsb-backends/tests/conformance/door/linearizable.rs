@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::aws::AmazonS3;
 use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, RetryConfig, UpdateVersion};
 use rsb_backends::wrappers::{Action, Failure, Op, Rule};
 use rsb_core::Env;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::histories::{Did, Operation, Value, assert_linearizable};
 use super::{BACKENDS, Door, INLINE_LIMIT, K};
@@ -60,9 +64,9 @@ impl Client {
 
     async fn run(mut self) -> Vec<Operation> {
         for _ in 0..TURNS {
-            // Who replaces looks first; few write without looking, or nobody would ever replace what he saw.
+            // Who replaces or deletes what he saw looks first; few write without looking, or nobody would ever replace what he saw.
             let turn = self.throw(100);
-            if (8..32).contains(&turn) {
+            if (8..36).contains(&turn) {
                 self.record(async |client| client.get().await).await;
             }
             self.record(async |client| match turn {
@@ -70,7 +74,8 @@ impl Client {
                 1 => client.delete().await,
                 2..8 => client.put(PutMode::Create).await,
                 8..32 => client.replace().await,
-                32..66 => client.get().await,
+                32..36 => client.delete_what_it_saw().await,
+                36..66 => client.get().await,
                 _ => client.list().await,
             })
             .await;
@@ -111,6 +116,25 @@ impl Client {
 
     async fn delete(&mut self) -> (Option<Did>, bool) {
         (Some(Did::Deleted), self.store.delete(&key()).await.is_ok())
+    }
+
+    /// Deletes with `If-Match`, for which object_store has no word: by a URL that it presigns.
+    async fn delete_what_it_saw(&mut self) -> (Option<Did>, bool) {
+        let Some((known, tag)) = self.known.clone() else { return self.get().await };
+        let url = self.store.signed_url(hyper::Method::DELETE, &key(), Duration::from_secs(60)).await.unwrap();
+        let (host, target) = (url.authority(), format!("{}?{}", url.path(), url.query().unwrap_or_default()));
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        let head = format!("DELETE {target} HTTP/1.1\r\nHost: {host}\r\nIf-Match: {tag}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        match reply.split(' ').nth(1) {
+            Some("204") => (Some(Did::DeletedThis(known)), true),
+            Some("412" | "404") => (Some(Did::FoundOther(known)), true),
+            // Another one was at it.
+            Some("409") => (None, true),
+            _ => (Some(Did::DeletedThis(known)), false),
+        }
     }
 
     async fn get(&mut self) -> (Option<Did>, bool) {
@@ -174,10 +198,11 @@ async fn contend(door: Door) -> usize {
     let count = |what: fn(&Operation) -> bool| history.iter().filter(|operation| what(operation)).count();
     let created = count(|o| matches!(o.did, Did::Created(_)));
     let replaced = count(|o| matches!(o.did, Did::Replaced(..)));
+    let deleted = count(|o| matches!(o.did, Did::DeletedThis(_)));
     let refused = count(|o| matches!(o.did, Did::FoundSome | Did::FoundOther(_)));
     let unknown = count(|o| o.end.is_none());
     println!(
-        "{} operations: {created} created, {replaced} replaced what they saw, {refused} were refused, {unknown} are unknown",
+        "{} operations: {created} created, {replaced} replaced and {deleted} deleted what they saw, {refused} were refused, {unknown} are unknown",
         history.len()
     );
     assert!(created + replaced > 0 && refused > 0, "too little happened to say anything");
