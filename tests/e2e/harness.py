@@ -259,6 +259,10 @@ class Gateway:
         """The last lines of its log."""
         return "\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
 
+    @property
+    def runs(self):
+        return self.process is not None and self.process.poll() is None
+
     def kill(self):
         """SIGKILL: what a crash leaves is what there is."""
         self.process.kill()
