@@ -59,6 +59,7 @@ struct Inner {
     health: Health,
     classify: Classify,
     admitted: AtomicBool,
+    drained: AtomicBool,
 }
 
 impl fmt::Debug for Backend {
@@ -91,6 +92,7 @@ impl Backend {
             health: Health::default(),
             classify,
             admitted: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
         }))
     }
 
@@ -135,9 +137,16 @@ impl Backend {
     pub fn domain(&self) -> &BTreeMap<String, String> {
         &self.0.domain
     }
-    /// Its role.
+    /// Its role. One that is being drained is draining, whatever the config says, unless it may not be deleted from at all.
     pub fn role(&self) -> Role {
-        self.0.role
+        match self.0.role {
+            Role::Active | Role::Spare if self.0.drained.load(Ordering::Acquire) => Role::Draining,
+            role => role,
+        }
+    }
+    /// From now on it is drained, or no more.
+    pub(crate) fn set_drained(&self, drained: bool) {
+        self.0.drained.store(drained, Ordering::Release);
     }
     /// Its cost model.
     pub fn cost(&self) -> &Cost {
@@ -159,6 +168,6 @@ impl Backend {
     }
     /// Whether new shards may be written to it.
     pub fn is_writable(&self) -> bool {
-        matches!(self.0.role, Role::Active | Role::Spare)
+        matches!(self.role(), Role::Active | Role::Spare)
     }
 }

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::Events;
 use crate::format::checksum::Checksums;
 use crate::health::{Bounds, Op};
-use crate::id::{DataId, RepositoryId, UploadId};
+use crate::id::{BatchId, DataId, RepositoryId, UploadId};
 use crate::lease::Leases;
 use crate::upkeep::Upkeep;
 use crate::watch::Absences;
@@ -61,6 +61,13 @@ pub(crate) struct Core {
     revisions: Vec<tokio::sync::Mutex<()>>,
     /// Held from looking at an upload's parts to changing what it has, so that none is removed while it is completed.
     uploads: Vec<Arc<tokio::sync::Mutex<()>>>,
+    /// Held while who holds a batch is changed, from reading it to writing it.
+    batches: Vec<tokio::sync::Mutex<()>>,
+    /// Shards are written to new places by those who hold it together, until a manifest names the place; what no manifest
+    /// names is looked for and removed by the one who holds it alone.
+    pub moving: tokio::sync::RwLock<()>,
+    /// One move at a time.
+    pub mover: tokio::sync::Mutex<()>,
     /// Uploads whose object may become visible although its write was not acknowledged: their parts' shards must stay.
     doubtful_uploads: Mutex<BTreeSet<UploadId>>,
     /// Rows of uploads begun before this time (milliseconds since the Unix epoch) may be older than what was done: a catalog
@@ -122,6 +129,9 @@ impl Core {
             uncertain: Mutex::default(),
             revisions: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             uploads: (0..REVISION_LOCKS).map(|_| Arc::default()).collect(),
+            batches: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
+            moving: tokio::sync::RwLock::default(),
+            mover: tokio::sync::Mutex::default(),
             doubtful_uploads: Mutex::default(),
             uploads_unsure_before_ms: AtomicU64::new(0),
             closing: CancellationToken::new(),
@@ -196,6 +206,11 @@ impl Core {
         let mut hasher = DefaultHasher::new();
         (bucket, key).hash(&mut hasher);
         self.revisions[(hasher.finish() % REVISION_LOCKS) as usize].lock().await
+    }
+
+    /// Held from reading who holds a batch to writing who holds it then.
+    pub async fn changing_batch(&self, id: BatchId) -> tokio::sync::MutexGuard<'_, ()> {
+        self.batches[(id.0.as_u64_pair().1 % REVISION_LOCKS) as usize].lock().await
     }
 
     /// Held while an upload's parts are changed or put together.

@@ -88,6 +88,11 @@ impl Leases {
         free
     }
 
+    /// Whether nobody has a lease on an id now.
+    pub fn is_free(&self, id: Uuid) -> bool {
+        !lock(&self.0.0).held.contains_key(&id)
+    }
+
     /// Takes the marks back: the ids turned out to be in use.
     pub fn unmark(&self, ids: &[Uuid]) {
         let mut state = lock(&self.0.0);

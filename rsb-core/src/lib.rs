@@ -23,6 +23,7 @@ pub mod health;
 pub mod id;
 mod lease;
 pub mod lifecycle;
+mod moves;
 pub mod names;
 pub mod object_lock;
 pub mod placement;

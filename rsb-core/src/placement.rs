@@ -100,6 +100,12 @@ impl<'a> Placer<'a> {
         }
     }
 
+    /// A backend that holds a shard already and takes no other, whatever its role: it counts in its domain.
+    pub fn occupy(&mut self, backend: &'a Backend) {
+        self.exclude(backend.name(), false);
+        self.used.push(backend);
+    }
+
     /// Gives back the domain's room of a backend that turned out not to hold its shard.
     pub fn release(&mut self, name: &str) {
         self.used.retain(|b| b.name() != name);

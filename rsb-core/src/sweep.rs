@@ -73,6 +73,7 @@ struct Sweep<'a> {
 impl Sweep<'_> {
     async fn shards(&self, report: &mut SweepReport) -> Result<()> {
         let core = self.core;
+        let _alone = core.moving.write().await;
         // The listing comes before the catalog is read: what is committed in between is seen as named.
         let listed = list_all(core, paths::shards(), None, |meta| {
             Some((paths::parse_shard(&meta.location), meta.size, meta.last_modified.timestamp_millis(), meta.location))
@@ -193,7 +194,9 @@ impl Sweep<'_> {
                         .collect();
                     if !strays.is_empty() && !self.dry_run {
                         // It must go when the batch goes, or it would bring dead records back.
-                        core.catalog.set_holders(id, row.holders.into_iter().chain(strays).collect()).await?;
+                        let _changing = core.changing_batch(id).await;
+                        let Some(row) = core.catalog.batch(id).await? else { continue };
+                        core.catalog.set_holders(id, with_strays(row.holders, strays)).await?;
                     }
                 }
                 None if id.unix_ms() >= self.horizon_ms => {
@@ -257,6 +260,10 @@ impl Sweep<'_> {
             after = Some(last.id);
             for row in page {
                 let bytes = row.len_bytes * row.holders.len() as u64;
+                // Whoever moves a copy of it has a lease.
+                if !self.dry_run && !self.core.leases.try_delete(row.id.0) {
+                    continue;
+                }
                 if self.dry_run || remove_batch(self.core, row).await? {
                     report.batches_removed += 1;
                     report.bytes_removed += bytes;
@@ -264,4 +271,14 @@ impl Sweep<'_> {
             }
         }
     }
+}
+
+/// The holders of a batch and those that turned out to have a copy besides.
+fn with_strays(mut holders: Vec<Holder>, strays: Vec<Holder>) -> Vec<Holder> {
+    for stray in strays {
+        if !holders.iter().any(|h| h.backend == stray.backend) {
+            holders.push(stray);
+        }
+    }
+    holders
 }

@@ -1,5 +1,6 @@
 //! What goes into the engine and what comes out of it: requests, replies, reports. Plain data.
 
+mod moves;
 mod multipart;
 mod reports;
 
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -20,6 +22,7 @@ use crate::id::{DataId, VersionId};
 use crate::object_lock::ObjectLock;
 use crate::scheme::Scheme;
 
+pub use self::moves::*;
 pub use self::multipart::*;
 pub use self::reports::*;
 
@@ -205,6 +208,9 @@ pub struct ListedObject {
     pub is_latest: bool,
 }
 
+/// How often a paused operation looks whether it may go on.
+const PAUSE_LOOK: Duration = Duration::from_millis(50);
+
 /// How far a long operation is, and the wish to end it. Shared between the one who works and those who look.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -213,6 +219,7 @@ pub struct Progress {
     bytes_done: AtomicU64,
     bytes_total: AtomicU64,
     cancelled: AtomicBool,
+    paused: AtomicBool,
 }
 
 impl Progress {
@@ -229,6 +236,23 @@ impl Progress {
     pub fn add(&self, items: u64, bytes: u64) {
         self.done.fetch_add(items, Ordering::Relaxed);
         self.bytes_done.fetch_add(bytes, Ordering::Relaxed);
+    }
+    /// Asks the operation to wait at its next safe point, or to go on. Only a move can wait.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+    /// Whether it was asked to wait.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+    /// Ready when it may go on; an error when it was asked to end.
+    pub(crate) async fn ready(&self) -> Result<()> {
+        self.check()?;
+        while self.is_paused() {
+            tokio::time::sleep(PAUSE_LOOK).await;
+            self.check()?;
+        }
+        Ok(())
     }
     /// Asks the operation to end at its next safe point.
     pub fn cancel(&self) {

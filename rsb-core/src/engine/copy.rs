@@ -5,6 +5,7 @@ use crate::api::{CopyRequest, Late, ObjectInfo, PutRequest};
 use crate::catalog::{BucketRule, Precondition, Reserved};
 use crate::error::Result;
 use crate::format::manifest::{Body, Manifest, Record, Versions};
+use crate::id::DataId;
 use crate::{names, read, write};
 
 impl Engine {
@@ -25,6 +26,8 @@ impl Engine {
         // Refused before anything is read.
         let target = self.bucket(&to.0).await?;
         request.lock.check_new(&target, self.core.env.now_ms())?;
+        // From here on it may name the places that the source has now: a drain waits for it.
+        let _arriving = self.core.arriving(DataId(self.core.env.new_id()));
         let held = read::hold(&self.core, &from.0, &from.1, request.version).await?;
         let mut source = held.entry.manifest.clone();
         if let Some(described) = request.replace {

@@ -4,6 +4,7 @@ mod buckets;
 mod config;
 mod copy;
 mod lock;
+mod moves;
 mod multipart;
 mod versions;
 
@@ -77,6 +78,7 @@ impl Engine {
         }
         let core = Core::new(config, repository, record_margin, backends, catalog, codecs, env);
         let core = Arc::new(core);
+        crate::moves::apply(&core).await?;
         if !core.config.read_only {
             start_up(&core).await?;
         }

@@ -12,7 +12,7 @@ use crate::catalog::{PartRow, UploadRow};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::format::manifest::{Body, Etag, SegmentedBody};
-use crate::id::UploadId;
+use crate::id::{DataId, UploadId};
 use crate::write::commit::Committer;
 use crate::write::multipart;
 use crate::{read, write};
@@ -116,6 +116,8 @@ impl Engine {
         multipart::check_number(request.number)?;
         let row = multipart::open(core, &request.bucket, &request.key, request.upload).await?;
         let m = &source.manifest;
+        // From here on it may name the places that the source has now: a drain waits for it.
+        let _arriving = core.arriving(DataId(core.env.new_id()));
         let held = read::hold(core, &m.bucket, &m.key, Some(m.version)).await?;
         let Some(body) = whole_segments(&held.entry.manifest.body, &range) else { return Ok(None) };
         let scheme = multipart::scheme(core, &row)?;

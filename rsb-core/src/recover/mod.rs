@@ -214,7 +214,10 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
     let before = core.closed_reason();
     core.set_read_only(Some("the catalog is being rebuilt".into()));
     let result = async {
+        // Which moves go on is known to the catalog alone.
+        let moves = core.catalog.value(crate::moves::JOURNAL).await?;
         core.catalog.clear().await?;
+        core.catalog.set_value(crate::moves::JOURNAL, moves).await?;
         core.catalog.set_value(REPOSITORY_ID, Some(core.repository.to_string())).await?;
         catch_up(core, core.catalog.as_ref(), None, !core.config.read_only, progress).await
     };

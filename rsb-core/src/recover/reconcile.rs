@@ -95,7 +95,7 @@ async fn copy(core: &Arc<Core>, backend: &Backend, row: BatchRow, shown: &Shown)
             return Ok(false);
         }
         // A rebuild without this backend did not know of its copy.
-        None => match missing_copy(&row) {
+        None => match missing_copy(&row).filter(|_| backend.is_writable()) {
             Some(copy) => (copy, LedgerReason::Missing),
             None => return Ok(false),
         },
@@ -115,6 +115,11 @@ fn missing_copy(row: &BatchRow) -> Option<u16> {
 
 /// A copy that the catalog does not know of: a rebuild was made without this backend, or a delete did not reach it.
 async fn take_in(core: &Arc<Core>, backend: &Backend, row: BatchRow) -> Result<()> {
+    let _changing = core.changing_batch(row.id).await;
+    let Some(row) = core.catalog.batch(row.id).await? else { return Ok(()) };
+    if row.holders.iter().any(|h| h.backend == backend.name() && h.state == HolderState::Held) {
+        return Ok(());
+    }
     let read = get_all(backend, &paths::batch(row.id), MAX_RECORD_LEN).await;
     let copy = read.ok().and_then(|bytes| {
         let (header, records) = read_copy(&core.checksums, core.repository, row.id, &bytes).ok()?;
@@ -188,7 +193,10 @@ pub(crate) async fn make_up_for_deletes(core: &Core, backend: &Backend) -> Resul
         let Some(last) = page.last() else { return Ok(removed) };
         after = Some(last.id);
         for row in page.into_iter().filter(|row| row.holders.iter().any(|h| h.backend == backend.name())) {
-            removed += u64::from(remove_batch(core, row).await?);
+            // One that is read, or written anew, goes later.
+            if core.leases.try_delete(row.id.0) {
+                removed += u64::from(remove_batch(core, row).await?);
+            }
         }
     }
 }

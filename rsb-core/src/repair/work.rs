@@ -30,6 +30,8 @@ pub(crate) async fn repair_shards(
     write: &[(u16, String)],
     report: &mut RepairReport,
 ) -> Result<()> {
+    // No sweep looks for what nothing names while a shard lies at a new place that is not named yet.
+    let _together = core.moving.read().await;
     let referrers = core.catalog.referrers(data_id).await?;
     // What was deleted meanwhile needs no repair.
     let Some(entry) = referrers.first() else { return Ok(()) };
@@ -185,6 +187,9 @@ pub(crate) async fn repair_copies(
     write: &[(u16, String)],
     report: &mut RepairReport,
 ) -> Result<()> {
+    // Nobody removes the batch meanwhile, and nobody else changes who holds it.
+    let Some(_lease) = core.leases.take([batch.0]) else { return Ok(()) };
+    let _changing = core.changing_batch(batch).await;
     let Some(row) = core.catalog.batch(batch).await? else { return Ok(()) };
     let backends: Vec<String> =
         row.holders.iter().filter(|h| h.state == HolderState::Held).map(|h| h.backend.clone()).collect();

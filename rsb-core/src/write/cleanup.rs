@@ -87,6 +87,9 @@ pub(crate) fn parts(core: &Arc<Core>, parts: Vec<PartRow>) {
 
 /// Removes all copies of a batch without live records; forgets it when every one is known to be gone.
 pub(crate) async fn remove_batch(core: &Core, row: BatchRow) -> Result<bool> {
+    let _changing = core.changing_batch(row.id).await;
+    // A copy may have been moved since it was looked up.
+    let Some(row) = core.catalog.batch(row.id).await? else { return Ok(true) };
     let items: Vec<LedgerItem> = (0..row.copies).map(|copy| LedgerItem::Copy { batch: row.id, copy }).collect();
     core.catalog.ledger_remove(&items).await?;
     let holders: BTreeSet<String> = row.holders.iter().map(|h| h.backend.clone()).collect();

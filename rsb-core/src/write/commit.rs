@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::batch::{BatchImage, InlineShards, NewRecord};
 use crate::format::manifest::{Body, Digest, Manifest, Record};
 use crate::format::paths;
-use crate::id::{BatchId, UploadId, VersionId};
+use crate::id::{BatchId, DataId, UploadId, VersionId};
 
 /// Batches written at once. More would make smaller batches, fewer would wait for a slow one.
 const IN_FLIGHT: usize = 4;
@@ -193,6 +193,8 @@ impl Member {
 
 async fn flush(core: &Arc<Core>, (k, m): (usize, usize), batch: Vec<(Pending, Reply)>) {
     let id = BatchId(core.env.new_id());
+    // A drain waits for the batches that may still have chosen its backend.
+    let _arriving = core.arriving(DataId(id.0));
     let members = match reserve(core, id, batch).await {
         Some(members) if !members.is_empty() => members,
         _ => return,

@@ -11,7 +11,7 @@ pub(crate) mod encode;
 pub(crate) mod multipart;
 pub(crate) mod revise;
 pub(crate) mod scatter;
-mod upload;
+pub(crate) mod upload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::catalog::{BucketRule, Completed, LedgerEntry, PartRow, UploadRow, ref
 use crate::core::{Arriving, Core, FaultKind, size_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::InlineShards;
-use crate::format::manifest::{Body, Etag, Manifest, Record, SegmentedBody};
+use crate::format::manifest::{Body, Etag, Manifest, Record, SegmentView, SegmentedBody};
 use crate::format::parts::{MAX_PARTS, Parts};
 use crate::format::paths;
 use crate::id::UploadId;
@@ -151,28 +151,36 @@ pub(crate) async fn complete(
     }
 }
 
+/// Segments whose shards are looked for at once.
+const LOOKS: usize = 8;
+
 /// Looks whether the parts' shards are there. Their rows are no proof after a power cut: it may have taken back that they
 /// were removed. `Invalid` where fewer can be there than a part is acknowledged with.
-async fn see_parts(core: &Core, parts: &[PartRow]) -> Result<()> {
-    for part in parts {
-        for segment in part.body.views() {
-            let scheme = segment.scheme.scheme;
-            let looks = segment.backends.iter().enumerate().map(|(index, name)| async move {
-                let Some(backend) = core.admitted(name) else { return true };
-                let seen = size_of(backend, &paths::shard(segment.data_id, index)).await;
-                // Whoever does not answer may have it.
-                !matches!(seen, Err(fault) if fault.kind == FaultKind::Missing)
-            });
-            let there = join_all(looks).await.into_iter().filter(|there| *there).count();
-            if there < core.ack_count(scheme.k(), scheme.m()) {
-                return Err(Error::invalid(format!(
-                    "part {} is not on the backends any more: it was removed before the catalog was set back by an unclean stop; send it again",
-                    part.number
-                )));
-            }
+async fn see_parts<'p>(core: &Core, parts: &'p [PartRow]) -> Result<()> {
+    let numbered = |part: &'p PartRow| part.body.views().map(|segment| (part.number, segment)).collect::<Vec<_>>();
+    let segments: Vec<(u16, SegmentView<'p>)> = parts.iter().flat_map(numbered).collect();
+    for some in segments.chunks(LOOKS) {
+        let there = join_all(some.iter().map(|(_, segment)| is_segment_there(core, segment))).await;
+        if let Some(((number, _), _)) = some.iter().zip(there).find(|(_, there)| !there) {
+            return Err(Error::invalid(format!(
+                "part {number} is not on the backends any more: it was removed before the catalog was set back by an unclean stop; send it again"
+            )));
         }
     }
     Ok(())
+}
+
+/// Whether as many shards of a segment can be there as it is acknowledged with.
+async fn is_segment_there(core: &Core, segment: &SegmentView<'_>) -> bool {
+    let looks = segment.backends.iter().enumerate().map(|(index, name)| async move {
+        let Some(backend) = core.admitted(name) else { return true };
+        let seen = size_of(backend, &paths::shard(segment.data_id, index)).await;
+        // Whoever does not answer may have it.
+        !matches!(seen, Err(fault) if fault.kind == FaultKind::Missing)
+    });
+    let there = join_all(looks).await.into_iter().filter(|there| *there).count();
+    let scheme = segment.scheme.scheme;
+    there >= core.ack_count(scheme.k(), scheme.m())
 }
 
 /// The object, where the record was adopted after a crash and only the upload's end is not known.

@@ -36,6 +36,7 @@ pub(crate) async fn revise(
         return Ok(ObjectInfo { manifest: Arc::new(manifest), short: 0 });
     }
     manifest.revision += 1;
+    let inline = inline_shards(core, &held, &manifest.body).await?;
     let scheme = manifest.scheme().unwrap_or(core.config.scheme);
     let pending = Pending {
         bucket: bucket.to_owned(),
@@ -45,7 +46,7 @@ pub(crate) async fn revise(
         keeps_id: true,
         k: scheme.k(),
         m: scheme.m(),
-        inline: inline_shards(core, &held).await?,
+        inline,
         make: Box::new(move |_| Record::Version(manifest)),
         ledger: Vec::new(),
         hold: None,
@@ -57,10 +58,10 @@ pub(crate) async fn revise(
     info_of(done, 0)
 }
 
-/// The shards that a small object's record carries, made from its bytes: the same ones, as they have the same data id.
-async fn inline_shards(core: &Arc<Core>, held: &Held) -> Result<InlineShards> {
+/// The shards that a small object's record carries, made from its bytes: the same ones where it has the same data id.
+async fn inline_shards(core: &Arc<Core>, held: &Held, body: &Body) -> Result<InlineShards> {
     let m = &held.entry.manifest;
-    let Body::Inline(body) = m.body.clone() else { return Ok(InlineShards::default()) };
+    let Body::Inline(body) = body.clone() else { return Ok(InlineShards::default()) };
     let object = (m.bucket.clone(), m.key.clone());
     let stream = read::stream_pieces(core, held.pieces.clone(), 0..m.size, object, None, Vec::new());
     let bytes: Bytes = stream.try_collect::<Vec<Bytes>>().await?.concat().into();

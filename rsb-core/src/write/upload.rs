@@ -23,13 +23,13 @@ use crate::scheme::Scheme;
 use crate::stripe::{CHECKSUM_LEN, Layout};
 
 /// A segment that is on its backends.
-struct WrittenSegment {
-    data_id: DataId,
-    len: u64,
-    scattered: Scattered,
+pub(crate) struct WrittenSegment {
+    pub data_id: DataId,
+    pub len: u64,
+    pub scattered: Scattered,
 }
 
-type SegmentResult = Result<WrittenSegment, Box<TooFew>>;
+pub(crate) type SegmentResult = Result<WrittenSegment, Box<TooFew>>;
 
 /// An object that is being written in segments. Dropping it undoes it.
 pub(super) struct Upload {
@@ -263,7 +263,8 @@ impl Drop for Upload {
     }
 }
 
-async fn write_segment(core: &Core, scheme: Scheme, segment: EncodedSegment, seed: u64) -> SegmentResult {
+/// Writes all shards of a segment; undone where too few are durable.
+pub(crate) async fn write_segment(core: &Core, scheme: Scheme, segment: EncodedSegment, seed: u64) -> SegmentResult {
     let scatter = Scatter {
         core,
         count: scheme.n(),

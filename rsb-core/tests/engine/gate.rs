@@ -31,6 +31,8 @@ pub struct Refusals {
     pub loses: Option<&'static str>,
     /// Reads and writes below this prefix are not refused, but take so long.
     pub delay: Option<(&'static str, Duration)>,
+    /// Nothing is refused by it, but nothing is answered at once.
+    pub waits: bool,
 }
 
 /// What was asked of a gate.
@@ -101,6 +103,15 @@ impl Gate {
         if let Some((_, delay)) = delay.filter(|(prefix, _)| path.as_ref().starts_with(prefix)) {
             tokio::time::sleep(delay).await;
         }
+        self.wait().await;
+    }
+
+    /// Somebody else's turn comes before an answer, where it was told so.
+    async fn wait(&self) {
+        let waits = self.refusals.lock().unwrap().waits;
+        if waits {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn refused(&self) -> Error {
@@ -133,6 +144,7 @@ impl ObjectStore for Gate {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.take_time(path).await;
         self.change(|r| below(r.puts, path))?;
+        self.wait().await;
         if below(self.refusals.lock().unwrap().loses, path) {
             return Ok(PutResult { e_tag: None, version: None, extensions: Default::default() });
         }

@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use md5::Digest as _;
 use object_store::path::Path;
-use rsb_core::catalog::{Catalog, MemoryCatalog, PartRow, Precondition, UploadRow};
+use rsb_core::catalog::{MemoryCatalog, PartRow, Precondition, UploadRow};
 use rsb_core::format::manifest::{BucketSettings, Digest, Etag, Versions};
 use rsb_core::format::parts::{ChecksumAlgorithm, ObjectChecksum};
 use rsb_core::id::UploadId;
 use rsb_core::*;
 
-use crate::gate::Refusals;
 use crate::support::*;
 
 pub async fn begin(engine: &Engine, key: &str) -> Result<UploadRow> {
@@ -36,7 +35,7 @@ pub async fn complete(engine: &Engine, upload: &UploadRow, numbers: &[u16]) -> R
     complete_if(engine, upload, numbers, Precondition::None).await
 }
 
-async fn complete_if(
+pub async fn complete_if(
     engine: &Engine,
     upload: &UploadRow,
     numbers: &[u16],
@@ -47,27 +46,27 @@ async fn complete_if(
     completing.finish(Finish { numbers: numbers.to_vec(), list, precondition, checksum: None }).await
 }
 
-async fn shards(world: &World) -> BTreeSet<(usize, Path)> {
+pub async fn shards(world: &World) -> BTreeSet<(usize, Path)> {
     world.files("s").await
 }
 
 /// The data ids that shard files are of.
-async fn stored(world: &World) -> BTreeSet<String> {
+pub async fn stored(world: &World) -> BTreeSet<String> {
     let names = shards(world).await.into_iter().map(|(_, path)| path.filename().unwrap().to_owned());
     names.map(|name| name.split('.').next().unwrap().to_owned()).collect()
 }
 
-fn ids<'a>(parts: impl IntoIterator<Item = &'a PartRow>) -> BTreeSet<String> {
+pub fn ids<'a>(parts: impl IntoIterator<Item = &'a PartRow>) -> BTreeSet<String> {
     parts.into_iter().flat_map(|part| part.data_ids().map(|id| id.to_string()).collect::<Vec<_>>()).collect()
 }
 
 /// What the engine does beside the calls has been done: it is closed and opened again with the same catalog.
-async fn reopened(world: &World, engine: Engine, catalog: &Arc<MemoryCatalog>) -> Engine {
+pub async fn reopened(world: &World, engine: Engine, catalog: &Arc<MemoryCatalog>) -> Engine {
     engine.close().await.unwrap();
     world.open_with(catalog.clone(), &[]).await.unwrap()
 }
 
-async fn with_catalog(world: &World) -> (Engine, Arc<MemoryCatalog>) {
+pub async fn with_catalog(world: &World) -> (Engine, Arc<MemoryCatalog>) {
     world.init().await;
     let catalog = Arc::new(MemoryCatalog::new());
     let engine = world.open_with(catalog.clone(), &[]).await.unwrap();
@@ -230,125 +229,6 @@ async fn a_condition_holds_for_what_is_completed() {
 }
 
 #[tokio::test]
-async fn a_sweep_leaves_the_parts_of_open_uploads_however_old_they_are() {
-    let world = World::new(4, 2, 6);
-    let (engine, catalog) = with_catalog(&world).await;
-    let upload = begin(&engine, "k").await.unwrap();
-    let part = send(&engine, &upload, 1, &content(120_000, 1)).await.unwrap();
-    world.clock.turn(6 * 24 * HOUR_MS);
-    let engine = reopened(&world, engine, &catalog).await;
-    for _ in 0..2 {
-        let report = sweep(&engine).await;
-        assert_eq!((report.shards_removed, report.uploads_expired), (0, 0), "{report:?}");
-    }
-    assert_eq!(stored(&world).await, ids([&part]));
-    complete(&engine, &upload, &[1]).await.unwrap();
-    sweep(&engine).await;
-    assert_eq!(get(&engine, "k", None).await.unwrap(), content(120_000, 1));
-}
-
-#[tokio::test]
-async fn an_upload_that_is_never_completed_expires() {
-    let mut world = World::new(4, 2, 6);
-    let (engine, _) = with_catalog(&world).await;
-    let upload = begin(&engine, "logs/a").await.unwrap();
-    let kept = begin(&engine, "b").await.unwrap();
-    for upload in [&upload, &kept] {
-        send(&engine, upload, 1, &content(9000, 1)).await.unwrap();
-    }
-    let which = |before_ms| ExpireUploads { bucket: Some("bucket".into()), prefix: "logs/".into(), before_ms };
-    assert_eq!(engine.expire_uploads(&which(upload.created_ms)).await.unwrap(), 0);
-    assert_eq!(engine.expire_uploads(&which(upload.created_ms + 1)).await.unwrap(), 1);
-    assert_eq!(engine.upload("bucket", "b", kept.id).await.unwrap(), kept);
-    world.clock.turn(8 * 24 * HOUR_MS);
-    let dry = engine.sweep(SweepRequest { dry_run: true }, &Progress::default()).await.unwrap();
-    assert_eq!(dry.uploads_expired, 1);
-    assert_eq!(sweep(&engine).await.uploads_expired, 1);
-    engine.close().await.unwrap();
-    assert!(shards(&world).await.is_empty());
-    world.config.multipart_expiry = std::time::Duration::ZERO;
-    let engine = world.open(&[]).await;
-    begin(&engine, "k").await.unwrap();
-    world.clock.turn(1000 * 24 * HOUR_MS);
-    assert_eq!(sweep(&engine).await.uploads_expired, 0, "zero is never");
-}
-
-#[tokio::test]
-async fn without_its_catalog_an_upload_is_gone_and_its_parts_are_swept() {
-    let world = World::new(4, 2, 6);
-    let engine = with_bucket(&world).await;
-    let open = begin(&engine, "open").await.unwrap();
-    send(&engine, &open, 1, &content(9000, 1)).await.unwrap();
-    let done = begin(&engine, "done").await.unwrap();
-    let part = send(&engine, &done, 1, &content(9000, 2)).await.unwrap();
-    complete(&engine, &done, &[1]).await.unwrap();
-    engine.close().await.unwrap();
-    world.clock.turn(1000);
-    let engine = world.open(&[]).await;
-    assert_eq!(engine.upload("bucket", "open", open.id).await.unwrap_err().kind(), ErrorKind::NotFound);
-    sweep(&engine).await;
-    assert_eq!(stored(&world).await, ids([&part]));
-    assert_eq!(get(&engine, "done", None).await.unwrap(), content(9000, 2));
-}
-
-#[tokio::test]
-async fn what_is_short_of_a_part_stands_in_the_ledger_until_it_is_healed() {
-    let world = World::new(4, 2, 6);
-    let engine = with_bucket(&world).await;
-    let upload = begin(&engine, "k").await.unwrap();
-    world.refuse(&[2], Refusals { puts: Some("s"), ..Refusals::default() });
-    let first = send(&engine, &upload, 1, &content(30_000, 1)).await.unwrap();
-    let ledger = engine.ledger(None, 100).await.unwrap();
-    assert_eq!(ledger.len(), 1, "{ledger:?}");
-    assert_eq!((ledger[0].bucket.as_str(), ledger[0].key.as_str()), ("bucket", "k"));
-    world.heal();
-    send(&engine, &upload, 2, &content(30_000, 2)).await.unwrap();
-    complete(&engine, &upload, &[1, 2]).await.unwrap();
-    let plan = engine.plan_repair(&Scope::default(), Depth::Inventory, &Progress::default()).await.unwrap();
-    engine.repair(&plan, &Progress::default()).await.unwrap();
-    assert!(engine.ledger(None, 100).await.unwrap().is_empty());
-    let held = stored(&world).await;
-    assert!(held.is_superset(&ids([&first])));
-    assert_eq!(shards(&world).await.len(), 12, "every shard of both");
-}
-
-#[tokio::test]
-async fn an_aborted_part_takes_its_lines_of_the_ledger_along() {
-    let world = World::new(4, 2, 6);
-    let (engine, catalog) = with_catalog(&world).await;
-    let upload = begin(&engine, "k").await.unwrap();
-    world.refuse(&[2], Refusals { puts: Some("s"), ..Refusals::default() });
-    send(&engine, &upload, 1, &content(30_000, 1)).await.unwrap();
-    world.heal();
-    engine.abort_upload("bucket", "k", upload.id).await.unwrap();
-    let engine = reopened(&world, engine, &catalog).await;
-    assert!(engine.ledger(None, 100).await.unwrap().is_empty());
-    assert!(shards(&world).await.is_empty());
-}
-
-#[tokio::test]
-async fn a_part_that_reaches_too_few_backends_is_refused_and_undone() {
-    let world = World::new(4, 2, 6);
-    let (engine, catalog) = with_catalog(&world).await;
-    let upload = begin(&engine, "k").await.unwrap();
-    world.refuse(&[0, 1, 2], Refusals { puts: Some("s"), ..Refusals::default() });
-    let error = send(&engine, &upload, 1, &content(30_000, 1)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    world.heal();
-    let engine = reopened(&world, engine, &catalog).await;
-    assert!(shards(&world).await.is_empty());
-    assert!(engine.parts(upload.id, 0, 10).await.unwrap().is_empty());
-    // The same for an upload whose completion does not reach enough: it stays open, and works later.
-    let part = send(&engine, &upload, 1, &content(30_000, 1)).await.unwrap();
-    world.refuse(&[0, 1, 2], Refusals { puts: Some("m"), ..Refusals::default() });
-    assert_eq!(complete(&engine, &upload, &[1]).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    world.heal();
-    assert_eq!(engine.parts(upload.id, 0, 10).await.unwrap(), [part]);
-    complete(&engine, &upload, &[1]).await.unwrap();
-    assert_eq!(get(&engine, "k", None).await.unwrap(), content(30_000, 1));
-}
-
-#[tokio::test]
 async fn whole_segments_are_copied_by_pointing_at_them() {
     let world = World::new(4, 2, 6);
     let (engine, catalog) = with_catalog(&world).await;
@@ -504,124 +384,4 @@ async fn ten_thousand_parts_are_one_record() {
     assert_eq!(info.size(), 20_000_000);
     let range = Some(ByteRange::Bounded { start: 19_998_000, end: 20_000_000 });
     assert_eq!(get(&engine, "many", range).await.unwrap(), content(2000, 1));
-}
-
-/// A history of one upload and one object, in steps of which each may be the last.
-async fn history(engine: &Engine, upload: &UploadRow) -> (usize, Option<Error>) {
-    let mut done = 0;
-    let steps: [(u16, usize, u8); 3] = [(1, 120_000, 1), (2, 9000, 2), (1, 9000, 3)];
-    for (number, len, seed) in steps {
-        match send(engine, upload, number, &content(len, seed)).await {
-            Ok(_) => done += 1,
-            Err(error) => return (done, Some(error)),
-        }
-    }
-    match complete(engine, upload, &[1, 2]).await {
-        Ok(_) => (done + 1, None),
-        Err(error) => (done, Some(error)),
-    }
-}
-
-/// Whatever change is the last one: with the catalog what was acknowledged can go on, without it the object is there
-/// wholly or not at all; and nothing is left but what is named.
-#[tokio::test]
-async fn a_crash_anywhere_loses_no_part_and_no_object() {
-    for (k, m, n) in [(4, 2, 6), (1, 3, 4)] {
-        let origin = World::new(k, m, n);
-        with_bucket(&origin).await.close().await.unwrap();
-        for changes in 1.. {
-            let world = origin.fork();
-            let catalog = Arc::new(MemoryCatalog::new());
-            let engine = world.open_with(catalog.clone(), &[]).await.unwrap();
-            let upload = begin(&engine, "k").await.unwrap();
-            world.fuse.light(changes);
-            let (done, failed) = history(&engine, &upload).await;
-            let _ = engine.close().await;
-            drop(engine);
-            let died = world.fuse.is_burnt();
-            world.fuse.put_out();
-            assert!(died || failed.is_none(), "{changes}: {failed:?}");
-            lost_catalog(&world.fork(), done == 4, changes).await;
-            goes_on(&world, catalog, &upload, done, changes).await;
-            if !died {
-                assert!(changes > 20, "the history is one of many changes");
-                break;
-            }
-        }
-    }
-}
-
-fn whole() -> Vec<u8> {
-    [content(9000, 3), content(9000, 2)].concat()
-}
-
-async fn lost_catalog(world: &World, acknowledged: bool, changes: i64) {
-    let engine = world.open(&[]).await;
-    let there = keys(&engine).await == ["k"];
-    assert!(there || !acknowledged, "{changes}");
-    world.clock.turn(1000);
-    for _ in 0..3 {
-        sweep(&engine).await;
-    }
-    let mut named = BTreeSet::new();
-    if there {
-        assert_eq!(get(&engine, "k", None).await.unwrap(), whole(), "{changes}");
-        named.extend(engine.head("bucket", "k", None).await.unwrap().manifest.data_ids().map(|id| id.to_string()));
-    }
-    assert_eq!(stored(world).await, named, "{changes}");
-}
-
-/// The process comes back with its catalog and the client goes on where it was.
-async fn goes_on(world: &World, catalog: Arc<MemoryCatalog>, upload: &UploadRow, done: usize, changes: i64) {
-    let engine = world.open_with(catalog.clone() as Arc<dyn Catalog>, &[]).await.unwrap();
-    world.clock.turn(1000);
-    sweep(&engine).await;
-    let completed = engine.upload("bucket", "k", upload.id).await.is_err();
-    assert!(completed || done < 4, "{changes}");
-    if !completed {
-        let parts = engine.parts(upload.id, 0, 10).await.unwrap();
-        assert!(parts.len() >= done.min(2), "{changes}: an acknowledged part is there");
-        if parts.len() < 2 || parts[0].size != 9000 {
-            send(&engine, upload, 1, &content(9000, 3)).await.unwrap();
-            send(&engine, upload, 2, &content(9000, 2)).await.unwrap();
-        }
-        complete(&engine, upload, &[1, 2]).await.unwrap();
-    }
-    assert_eq!(get(&engine, "k", None).await.unwrap(), whole(), "{changes}");
-    world.clock.turn(1000);
-    for _ in 0..3 {
-        sweep(&engine).await;
-    }
-    let manifest = engine.head("bucket", "k", None).await.unwrap().manifest;
-    engine.close().await.unwrap();
-    let named: BTreeSet<String> = manifest.data_ids().map(|id| id.to_string()).collect();
-    assert_eq!(stored(world).await, named, "{changes}");
-}
-
-/// A power cut may take the last transactions of a catalog back: then it has parts whose shards were removed.
-#[tokio::test]
-async fn a_catalog_that_was_set_back_does_not_complete_what_was_removed() {
-    let world = World::new(4, 2, 6);
-    let (engine, catalog) = with_catalog(&world).await;
-    let upload = begin(&engine, "k").await.unwrap();
-    let bytes = content(30_000, 1);
-    let part = send(&engine, &upload, 1, &bytes).await.unwrap();
-    engine.abort_upload("bucket", "k", upload.id).await.unwrap();
-    engine.close().await.unwrap();
-    assert!(shards(&world).await.is_empty());
-    catalog.begin_upload(upload.clone()).await.unwrap();
-    catalog.put_part(upload.id, part, Vec::new()).await.unwrap();
-    catalog.set_value("closed_clean", None).await.unwrap();
-
-    // Two backends that are away do not make it likelier.
-    for away in [&[][..], &[0, 3]] {
-        let engine = world.open_with(catalog.clone(), away).await.unwrap();
-        let error = complete(&engine, &upload, &[1]).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-        assert!(keys(&engine).await.is_empty());
-    }
-    let engine = world.open_with(catalog.clone(), &[]).await.unwrap();
-    send(&engine, &upload, 1, &bytes).await.unwrap();
-    complete(&engine, &upload, &[1]).await.unwrap();
-    assert_eq!(get(&engine, "k", None).await.unwrap(), bytes);
 }

@@ -27,7 +27,7 @@ fn told(engine: &Engine, kind: EventKind) -> usize {
 }
 
 const AWAY: Refusals =
-    Refusals { all: true, puts: None, deletes: None, lists: false, gets: None, loses: None, delay: None };
+    Refusals { all: true, puts: None, deletes: None, lists: false, gets: None, loses: None, delay: None, waits: false };
 
 #[tokio::test]
 async fn what_a_backend_missed_is_in_the_ledger_before_it_is_used() {

@@ -11,6 +11,7 @@ use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, 
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::put::{condition, refused};
+use super::sums::with_sums;
 use super::versions::{self, Asked};
 use super::{access, facts, lock, sums};
 use crate::classes::{Classes, ShardCounts};
@@ -54,18 +55,16 @@ pub(super) async fn serve(engine: &Engine, req: S3Request<CopyObjectInput>) -> S
         Ok(info) => info,
         Err(error) => return Err(refused(engine, &to.0, &to.1, &precondition, error).await?),
     };
-    let sums = sums::kept(&info.manifest).unwrap_or_default();
-    Ok(S3Response::new(CopyObjectOutput {
-        copy_object_result: Some(CopyObjectResult {
+    let copied = with_sums!(
+        CopyObjectResult {
             e_tag: Some(facts::etag(&info)),
             last_modified: Some(facts::modified(&info)),
-            checksum_crc32: sums.checksum_crc32,
-            checksum_crc32c: sums.checksum_crc32c,
-            checksum_crc64nvme: sums.checksum_crc64nvme,
-            checksum_sha1: sums.checksum_sha1,
-            checksum_sha256: sums.checksum_sha256,
-            checksum_type: sums.checksum_type,
-        }),
+            ..CopyObjectResult::default()
+        },
+        sums::kept(&info.manifest).unwrap_or_default()
+    );
+    Ok(S3Response::new(CopyObjectOutput {
+        copy_object_result: Some(copied),
         copy_source_version_id: source_name,
         version_id: versions::name(engine, &info).await?,
         ..CopyObjectOutput::default()

@@ -101,7 +101,10 @@ fn without_chunks(text: &str) -> String {
 }
 
 /// The kept headers of a reply, with what the request wants in their place.
-pub(super) fn headers(info: &ObjectInfo, overrides: [(HeaderName, Option<&str>); 6]) -> S3Result<HeaderMap> {
+pub(super) fn headers<'a>(
+    info: &ObjectInfo,
+    overrides: impl IntoIterator<Item = (HeaderName, Option<&'a str>)>,
+) -> S3Result<HeaderMap> {
     let mut out = HeaderMap::new();
     set(&mut out, CONTENT_TYPE, DEFAULT_TYPE);
     let attributes = &info.manifest.attributes;

@@ -6,7 +6,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES,
     LAST_MODIFIED, RANGE,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use rsb_core::format::parts::{ChecksumAlgorithm, MAX_PARTS};
 use rsb_core::{BodyStream, Engine, ErrorKind, ObjectInfo};
 use s3s::dto::{
@@ -17,13 +17,57 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use sync_wrapper::SyncStream;
 
 use super::body::Sized;
-use super::sums::{self, set_sum};
+use super::sums::{self, set_sum, with_sums};
 use super::versions::{self, Asked};
 use super::{errors, facts, lenient};
 use crate::http::conditions::{self, Verdict};
 use crate::http::dates::http_date;
 use crate::http::ranges::{self, Wanted};
 use crate::http::reply::{self, set};
+
+/// A [`Wish`] out of the input of either: s3s has a type for each, with fields of the same names.
+macro_rules! wish {
+    ($input:expr) => {{
+        let input = $input;
+        Wish {
+            bucket: &input.bucket,
+            key: &input.key,
+            version: input.version_id.as_deref(),
+            part: input.part_number,
+            checksums: input.checksum_mode.as_ref(),
+            expires: input.response_expires.as_ref(),
+            overrides: [
+                (CONTENT_TYPE, input.response_content_type.as_deref()),
+                (CONTENT_LANGUAGE, input.response_content_language.as_deref()),
+                (CONTENT_DISPOSITION, input.response_content_disposition.as_deref()),
+                (CONTENT_ENCODING, input.response_content_encoding.as_deref()),
+                (CACHE_CONTROL, input.response_cache_control.as_deref()),
+            ],
+        }
+    }};
+}
+
+/// The output of either out of a [`Shown`], with the fields that only one has.
+macro_rules! output {
+    ($type:ident, $shown:expr $(, $field:ident: $value:expr)*) => {{
+        let shown: &Shown = $shown;
+        with_sums!(
+            $type {
+                $($field: $value,)*
+                accept_ranges: Some("bytes".into()),
+                content_length: i64::try_from(shown.len()).ok(),
+                content_range: shown.part.as_ref().map(|part| reply::content_range(part, shown.info.size())),
+                e_tag: Some(facts::etag(&shown.info)),
+                last_modified: Some(facts::modified(&shown.info)),
+                metadata: facts::user(&shown.info),
+                version_id: shown.version.clone(),
+                parts_count: shown.parts_count,
+                ..$type::default()
+            },
+            shown.sums.clone()
+        )
+    }};
+}
 
 pub(super) async fn get(engine: &Engine, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     loop {
@@ -35,99 +79,73 @@ pub(super) async fn get(engine: &Engine, req: S3Request<GetObjectInput>) -> S3Re
 
 /// The response; `None` when the newest version was replaced after it was looked up, and there is a newer one or none.
 async fn newest(engine: &Engine, req: &S3Request<GetObjectInput>) -> S3Result<Option<S3Response<GetObjectOutput>>> {
-    let input = req.input.clone();
-    let asked = lenient::as_sent(&req.headers, &req.extensions);
-    let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), asked).await?;
-    let part = match input.part_number {
-        Some(number) => numbered(&info, number, asked.contains_key(RANGE))?,
-        None => part(&info, asked)?,
-    };
-    let sums = checksums(&info, input.checksum_mode.as_ref(), input.part_number, part.is_some());
-    let wanted = part.clone().unwrap_or(0..info.size());
-    let expires = expires(input.response_expires.as_ref());
-    let headers = facts::headers(
-        &info,
-        [
-            (CONTENT_TYPE, input.response_content_type.as_deref()),
-            (CONTENT_LANGUAGE, input.response_content_language.as_deref()),
-            (CONTENT_DISPOSITION, input.response_content_disposition.as_deref()),
-            (CONTENT_ENCODING, input.response_content_encoding.as_deref()),
-            (CACHE_CONTROL, input.response_cache_control.as_deref()),
-            (EXPIRES, expires.as_deref()),
-        ],
-    )?;
-    let len = wanted.end - wanted.start;
-    let replaceable = input.version_id.as_deref().is_none_or(|id| id == versions::NULL);
-    let body = match reply::read(engine, &info, wanted).await {
+    let shown = Shown::of(engine, wish!(&req.input), lenient::as_sent(&req.headers, &req.extensions)).await?;
+    let replaceable = req.input.version_id.as_deref().is_none_or(|id| id == versions::NULL);
+    let len = shown.len();
+    let body = match reply::read(engine, &shown.info, shown.range()).await {
         Err(error) if replaceable && error.kind() == ErrorKind::NotFound => return Ok(None),
         body => body.map_err(errors::of)?,
     };
-    let output = GetObjectOutput {
-        body: Some(blob(body, len)),
-        accept_ranges: Some("bytes".into()),
-        content_length: i64::try_from(len).ok(),
-        content_range: part.as_ref().map(|part| reply::content_range(part, info.size())),
-        e_tag: Some(facts::etag(&info)),
-        last_modified: Some(facts::modified(&info)),
-        metadata: facts::user(&info),
-        version_id: versions::name(engine, &info).await?,
-        parts_count: parts_count(&info, input.part_number),
-        checksum_crc32: sums.checksum_crc32,
-        checksum_crc32c: sums.checksum_crc32c,
-        checksum_crc64nvme: sums.checksum_crc64nvme,
-        checksum_sha1: sums.checksum_sha1,
-        checksum_sha256: sums.checksum_sha256,
-        checksum_type: sums.checksum_type,
-        ..GetObjectOutput::default()
-    };
-    Ok(Some(response(output, part.is_some(), headers)))
+    let output = output!(GetObjectOutput, &shown, body: Some(blob(body, len)));
+    Ok(Some(response(output, shown)))
 }
 
 pub(super) async fn head(engine: &Engine, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-    let input = req.input;
-    let asked = lenient::as_sent(&req.headers, &req.extensions);
-    let info = found(engine, &input.bucket, &input.key, input.version_id.as_deref(), asked).await?;
-    let part = match input.part_number {
-        Some(number) => numbered(&info, number, asked.contains_key(RANGE))?,
-        None => part(&info, asked)?,
-    };
-    let sums = checksums(&info, input.checksum_mode.as_ref(), input.part_number, part.is_some());
-    let expires = expires(input.response_expires.as_ref());
-    let headers = facts::headers(
-        &info,
-        [
-            (CONTENT_TYPE, input.response_content_type.as_deref()),
-            (CONTENT_LANGUAGE, input.response_content_language.as_deref()),
-            (CONTENT_DISPOSITION, input.response_content_disposition.as_deref()),
-            (CONTENT_ENCODING, input.response_content_encoding.as_deref()),
-            (CACHE_CONTROL, input.response_cache_control.as_deref()),
-            (EXPIRES, expires.as_deref()),
-        ],
-    )?;
-    let len = part.as_ref().map_or(info.size(), |part| part.end - part.start);
-    let output = HeadObjectOutput {
-        accept_ranges: Some("bytes".into()),
-        content_length: i64::try_from(len).ok(),
-        content_range: part.as_ref().map(|part| reply::content_range(part, info.size())),
-        e_tag: Some(facts::etag(&info)),
-        last_modified: Some(facts::modified(&info)),
-        metadata: facts::user(&info),
-        version_id: versions::name(engine, &info).await?,
-        parts_count: parts_count(&info, input.part_number),
-        checksum_crc32: sums.checksum_crc32,
-        checksum_crc32c: sums.checksum_crc32c,
-        checksum_crc64nvme: sums.checksum_crc64nvme,
-        checksum_sha1: sums.checksum_sha1,
-        checksum_sha256: sums.checksum_sha256,
-        checksum_type: sums.checksum_type,
-        ..HeadObjectOutput::default()
-    };
-    Ok(response(output, part.is_some(), headers))
+    let shown = Shown::of(engine, wish!(&req.input), lenient::as_sent(&req.headers, &req.extensions)).await?;
+    Ok(response(output!(HeadObjectOutput, &shown), shown))
 }
 
-fn response<T>(output: T, is_part: bool, headers: HeaderMap) -> S3Response<T> {
-    let mut response = S3Response::with_headers(output, headers);
-    response.status = is_part.then_some(StatusCode::PARTIAL_CONTENT);
+/// What both ask.
+struct Wish<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    version: Option<&'a str>,
+    part: Option<i32>,
+    checksums: Option<&'a ChecksumMode>,
+    expires: Option<&'a Timestamp>,
+    overrides: [(HeaderName, Option<&'a str>); 5],
+}
+
+/// What both show.
+struct Shown {
+    info: ObjectInfo,
+    /// The bytes that are shown, where they are not all.
+    part: Option<Range<u64>>,
+    sums: Checksum,
+    headers: HeaderMap,
+    version: Option<String>,
+    parts_count: Option<i32>,
+}
+
+impl Shown {
+    async fn of(engine: &Engine, wish: Wish<'_>, asked: &HeaderMap) -> S3Result<Self> {
+        let info = found(engine, wish.bucket, wish.key, wish.version, asked).await?;
+        let part = match wish.part {
+            Some(number) => numbered(&info, number, asked.contains_key(RANGE))?,
+            None => part(&info, asked)?,
+        };
+        let sums = checksums(&info, wish.checksums, wish.part, part.is_some());
+        let expires = expires(wish.expires);
+        let overrides = wish.overrides.into_iter().chain([(EXPIRES, expires.as_deref())]);
+        let headers = facts::headers(&info, overrides)?;
+        let version = versions::name(engine, &info).await?;
+        let parts_count = parts_count(&info, wish.part);
+        Ok(Self { info, part, sums, headers, version, parts_count })
+    }
+
+    fn range(&self) -> Range<u64> {
+        self.part.clone().unwrap_or(0..self.info.size())
+    }
+
+    fn len(&self) -> u64 {
+        let range = self.range();
+        range.end - range.start
+    }
+}
+
+fn response<T>(output: T, shown: Shown) -> S3Response<T> {
+    let mut response = S3Response::with_headers(output, shown.headers);
+    response.status = shown.part.map(|_| StatusCode::PARTIAL_CONTENT);
     response
 }
 

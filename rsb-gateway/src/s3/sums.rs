@@ -34,6 +34,21 @@ macro_rules! set_sum {
 }
 pub(super) use set_sum;
 
+/// An S3 type with the checksums of another.
+macro_rules! with_sums {
+    ($of:expr, $sums:expr) => {{
+        let (mut out, sums) = ($of, $sums);
+        out.checksum_crc32 = sums.checksum_crc32;
+        out.checksum_crc32c = sums.checksum_crc32c;
+        out.checksum_crc64nvme = sums.checksum_crc64nvme;
+        out.checksum_sha1 = sums.checksum_sha1;
+        out.checksum_sha256 = sums.checksum_sha256;
+        out.checksum_type = sums.checksum_type;
+        out
+    }};
+}
+pub(super) use with_sums;
+
 /// The checksums that the fields of an S3 type name.
 macro_rules! sums_of {
     ($of:expr) => {

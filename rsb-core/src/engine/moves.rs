@@ -1,0 +1,41 @@
+//! Moves: drain and replace a backend, rebalance, rescheme.
+
+use super::Engine;
+use crate::api::{Move, MovePlan, MoveRecord, MoveReport, Progress};
+use crate::error::Result;
+use crate::moves;
+
+impl Engine {
+    /// What a move would take, by the catalog. Refuses what could not come to its end: an unknown backend (`NotFound`), too
+    /// few others for new objects (`Config`), a scheme that cannot be (`Invalid`, `Config`).
+    pub async fn plan_move(&self, order: &Move, progress: &Progress) -> Result<MovePlan> {
+        moves::plan(&self.core, order, progress).await
+    }
+
+    /// Carries a move out; one that was begun before and not cancelled goes on. What is left to do is read from the
+    /// manifests, so it may be dropped or killed at any moment and begun again. `Conflict` while another move runs.
+    ///
+    /// From the start of a drain on nothing new is written to its backend, after a restart too, until it is cancelled. What
+    /// could not be moved is in the report; a cancelled `progress` ends it with `Cancelled` and leaves it to be gone on with.
+    pub async fn run_move(&self, order: &Move, progress: &Progress) -> Result<MoveReport> {
+        moves::run(&self.core, &self.committer, order, progress).await
+    }
+
+    /// The moves that were begun, and drains that are done while the config still has their backends; oldest first.
+    pub async fn moves(&self) -> Result<Vec<MoveRecord>> {
+        moves::list(&self.core).await
+    }
+
+    /// Gives a move up: what it moved stays where it is, and a backend that it drained takes new writes again. End the one
+    /// that runs first, by its progress. `NotFound`.
+    pub async fn cancel_move(&self, id: &str) -> Result<MoveRecord> {
+        self.core.check_writable()?;
+        moves::cancel(&self.core, id).await
+    }
+
+    /// Remembers that a move waits, or goes on: what a later start of it keeps to. The one that runs is told by its progress.
+    pub async fn pause_move(&self, id: &str, paused: bool) -> Result<MoveRecord> {
+        self.core.check_writable()?;
+        moves::pause(&self.core, id, paused).await
+    }
+}
