@@ -8,7 +8,7 @@ use http::{HeaderValue, Method};
 use rsb_core::codec::{Codecs, ErasureCodec};
 use rsb_core::health::BreakerState;
 use rsb_core::upkeep::{Cycle, Spent};
-use rsb_core::{Depth, Status};
+use rsb_core::{BackendStatus, Depth, Status};
 use tokio::time::Instant;
 use tracing::Instrument;
 use warp::reply::{Reply, Response};
@@ -131,17 +131,7 @@ fn gauges(text: &mut String, status: &Status) {
     ] {
         gauge(text, name, help, &values);
     }
-    let several = |of: &dyn Fn(&rsb_core::BackendStatus, &mut Vec<(String, f64)>)| {
-        let mut values = Vec::new();
-        for backend in &status.backends {
-            let mut own = Vec::new();
-            of(backend, &mut own);
-            let name = escape(&backend.name);
-            values.extend(own.into_iter().map(|(labels, value)| (format!("{{backend=\"{name}\",{labels}}}"), value)));
-        }
-        values
-    };
-    let breakers = several(&|b, out| {
+    let breakers = several(status, &|b, out| {
         for (side, state) in [("read", b.health.read_breaker), ("write", b.health.write_breaker)] {
             let level = match state {
                 BreakerState::Closed => 0.0,
@@ -152,7 +142,7 @@ fn gauges(text: &mut String, status: &Status) {
         }
     });
     gauge(text, "rsb_backend_breaker", "0 closed, 1 half open (one trial), 2 open (left alone).", &breakers);
-    let latency = several(&|b, out| {
+    let latency = several(status, &|b, out| {
         for (op, times) in &b.health.times {
             for (quantile, ms) in [("0.5", times.p50_ms), ("0.95", times.p95_ms), ("0.99", times.p99_ms)] {
                 out.push((format!("op=\"{}\",quantile=\"{quantile}\"", op.as_str()), ms / 1000.0));
@@ -160,7 +150,7 @@ fn gauges(text: &mut String, status: &Status) {
         }
     });
     gauge(text, "rsb_backend_latency_seconds", "Quantiles of the backend's recent times.", &latency);
-    let errors = several(&|b, out| {
+    let errors = several(status, &|b, out| {
         out.extend(b.health.errors.iter().map(|(c, n)| (format!("class=\"{}\"", c.as_str()), *n as f64)));
     });
     gauge(text, "rsb_backend_errors", "Failures since the start, by class, after all retries.", &errors);
@@ -171,6 +161,21 @@ fn gauges(text: &mut String, status: &Status) {
     let help = "Unix time since which every byte on the backend was written or verified.";
     gauge(text, "rsb_backend_oldest_verified_seconds", help, &verified.collect::<Vec<_>>());
     upkeep(text, status);
+}
+
+/// Values with their labels.
+type Labelled = Vec<(String, f64)>;
+
+/// Several values of each backend, each with labels of its own beside the backend's.
+fn several(status: &Status, of: &dyn Fn(&BackendStatus, &mut Labelled)) -> Labelled {
+    let mut values = Vec::new();
+    for backend in &status.backends {
+        let mut own = Vec::new();
+        of(backend, &mut own);
+        let name = escape(&backend.name);
+        values.extend(own.into_iter().map(|(labels, value)| (format!("{{backend=\"{name}\",{labels}}}"), value)));
+    }
+    values
 }
 
 /// What the repository does of itself.

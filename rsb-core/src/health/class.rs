@@ -100,8 +100,7 @@ pub fn io_class(error: &(dyn StdError + 'static)) -> Option<ErrorClass> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<io::Error>() {
-            return match error.kind() {
-                io::ErrorKind::NotFound => Some(ErrorClass::NotFound),
+            let class = match error.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Some(ErrorClass::Denied),
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(ErrorClass::Full),
                 io::ErrorKind::TimedOut => Some(ErrorClass::Timeout),
@@ -112,6 +111,9 @@ pub fn io_class(error: &(dyn StdError + 'static)) -> Option<ErrorClass> {
                 io::ErrorKind::UnexpectedEof => Some(ErrorClass::Truncated),
                 _ => None,
             };
+            if class.is_some() {
+                return class;
+            }
         }
         cause = error.source();
     }
