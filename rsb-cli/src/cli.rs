@@ -132,6 +132,27 @@ pub enum Verb {
     /// The backends.
     #[command(subcommand)]
     Backend(BackendVerb),
+    /// Give stored objects another k and m.
+    Rescheme {
+        /// The bucket, and a prefix of keys; everything when absent.
+        #[arg(value_name = "BUCKET[/PREFIX]")]
+        place: Option<String>,
+        /// k.
+        #[arg(long, value_name = "K")]
+        data_shards: usize,
+        /// m.
+        #[arg(long, value_name = "M")]
+        parity_shards: usize,
+        /// How it is done.
+        #[command(flatten)]
+        how: MoveArgs,
+    },
+    /// The drains, rebalances and reschemes that go on; all when no verb is said.
+    Moves {
+        /// What to do with one.
+        #[command(subcommand)]
+        verb: Option<MovesVerb>,
+    },
     /// The catalog.
     #[command(subcommand)]
     Catalog(CatalogVerb),
@@ -264,6 +285,77 @@ pub struct Init {
 pub enum BackendVerb {
     /// List the backends and how they are.
     Ls,
+    /// Move everything off a backend, a dead one too. Nothing new is written to it from then on.
+    Drain {
+        /// Its name.
+        name: String,
+        /// It is destroyed and will never come back: what it may still hold is not waited for.
+        #[arg(long)]
+        lost: bool,
+        /// How it is done.
+        #[command(flatten)]
+        how: MoveArgs,
+    },
+    /// Move everything from one backend to another, as far as the domain rule lets it.
+    Replace {
+        /// The one to be taken away.
+        old: String,
+        /// The one that takes its place.
+        new: String,
+        /// The old one is destroyed and will never come back.
+        #[arg(long)]
+        lost: bool,
+        /// How it is done.
+        #[command(flatten)]
+        how: MoveArgs,
+    },
+    /// Set up a backend that was written into the config: its folder, bucket or container, and its marker.
+    Add {
+        /// Its name in the config.
+        name: String,
+    },
+    /// Even out the bytes on the active backends.
+    Rebalance {
+        /// How it is done.
+        #[command(flatten)]
+        how: MoveArgs,
+    },
+}
+
+/// How a move is done.
+#[derive(Clone, Debug, Default, Args)]
+pub struct MoveArgs {
+    /// Only say what would be moved, and what it costs.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Most bytes read and written in a second, such as "20 MB"; no bound when absent.
+    #[arg(long, value_name = "SIZE")]
+    pub rate: Option<String>,
+    /// Shards moved at once, 1 to 64.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub parallel: usize,
+}
+
+/// `moves`
+#[derive(Debug, Subcommand)]
+pub enum MovesVerb {
+    /// List them.
+    Ls,
+    /// Let one wait.
+    Pause {
+        /// Its id.
+        id: String,
+    },
+    /// Let one go on.
+    Resume {
+        /// Its id.
+        id: String,
+    },
+    /// Give one up: what was moved stays, a backend that was drained takes new writes again.
+    Cancel {
+        /// Its id.
+        id: String,
+    },
 }
 
 /// `key`

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::BoxFuture;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use rsb_core::{Env, ErrorKind, Progress};
+use rsb_core::{Env, ErrorKind, MoveTask, Progress};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::Right;
@@ -23,6 +24,8 @@ use crate::problem::{Document, Problem};
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
     Running,
+    /// Waits until it is told to go on.
+    Paused,
     Done,
     Failed,
     Cancelled,
@@ -51,6 +54,8 @@ pub(crate) struct ProgressView {
     pub(crate) total: u64,
     pub(crate) bytes_done: u64,
     pub(crate) bytes_total: u64,
+    /// By the rate so far; unknown at the beginning and while it waits.
+    pub(crate) seconds_left: Option<u64>,
 }
 
 /// What a job is to do, and who may know of it.
@@ -61,6 +66,8 @@ pub(crate) struct Order {
     pub(crate) right: Right,
     pub(crate) bucket: Option<String>,
     pub(crate) work: Work,
+    /// The move that it carries out.
+    pub(crate) moves: Option<MoveTask>,
 }
 
 /// The work itself, given the progress to report to.
@@ -74,6 +81,8 @@ pub(crate) struct Job {
     pub(crate) right: Right,
     pub(crate) bucket: Option<String>,
     started_ms: u64,
+    started: Instant,
+    moves: Option<MoveTask>,
     progress: Arc<Progress>,
     outcome: watch::Sender<Option<Outcome>>,
 }
@@ -91,6 +100,16 @@ impl Job {
         self.outcome.borrow().is_none()
     }
 
+    /// Whether it carries this move out.
+    pub(crate) fn carries_out(&self, task: &MoveTask) -> bool {
+        self.moves.as_ref().is_some_and(|own| own.is_same(task))
+    }
+
+    /// Asks it to wait, or to go on.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.progress.pause(paused);
+    }
+
     /// Asks it to end at its next safe point.
     pub(crate) fn cancel(&self) {
         self.progress.cancel();
@@ -104,15 +123,19 @@ impl Job {
 
     pub(crate) fn progress(&self) -> ProgressView {
         let (done, total, bytes_done, bytes_total) = self.progress.snapshot();
-        ProgressView { done, total, bytes_done, bytes_total }
+        let (part, whole) = if bytes_total > 0 { (bytes_done, bytes_total) } else { (done, total) };
+        let known = part > 0 && self.is_running() && !self.progress.is_paused();
+        let left = self.started.elapsed().as_secs_f64() * whole.saturating_sub(part) as f64 / part.max(1) as f64;
+        ProgressView { done, total, bytes_done, bytes_total, seconds_left: known.then_some(left.ceil() as u64) }
     }
 
     pub(crate) fn view(&self) -> View {
         let outcome = self.outcome.borrow().clone();
+        let running = if self.progress.is_paused() { State::Paused } else { State::Running };
         View {
             id: self.id.clone(),
             kind: self.kind,
-            state: outcome.as_ref().map_or(State::Running, |o| o.state),
+            state: outcome.as_ref().map_or(running, |o| o.state),
             request: self.request.clone(),
             started: rfc3339(self.started_ms),
             ended: outcome.as_ref().map(|o| rfc3339(o.ended_ms)),
@@ -151,6 +174,11 @@ impl Jobs {
 
     /// Starts a job; refused while too many run.
     pub(crate) fn start(&self, env: &Env, order: Order) -> Result<Arc<Job>, Problem> {
+        self.start_paused(env, order, false)
+    }
+
+    /// The same; with `paused` it waits from the start.
+    pub(crate) fn start_paused(&self, env: &Env, order: Order, paused: bool) -> Result<Arc<Job>, Problem> {
         let mut known = lock(&self.known);
         let running = known.values().filter(|job| job.is_running()).count();
         if running >= self.max_running {
@@ -168,9 +196,12 @@ impl Jobs {
             right: order.right,
             bucket: order.bucket,
             started_ms: env.now_ms(),
+            started: Instant::now(),
+            moves: order.moves,
             progress: Progress::new(),
             outcome: watch::Sender::new(None),
         });
+        job.progress.pause(paused);
         known.insert(job.id.clone(), job.clone());
         self.forget_oldest(&mut known);
         drop(known);

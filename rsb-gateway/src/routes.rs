@@ -22,7 +22,16 @@ pub(crate) type Routes = BoxedFilter<(Response,)>;
 type Door = BoxedFilter<(Response,)>;
 
 pub(crate) fn all(app: Arc<App>) -> Routes {
-    let door = objects(&app).or(buckets(&app)).unify().or(verbs(&app)).unify().or(jobs(&app)).unify().boxed();
+    let door = objects(&app)
+        .or(buckets(&app))
+        .unify()
+        .or(verbs(&app))
+        .unify()
+        .or(jobs(&app))
+        .unify()
+        .or(moves(&app))
+        .unify()
+        .boxed();
     let door = door.or(views(&app)).unify().or(open(&app)).unify().boxed();
     let door = if app.prototype == PrototypeMode::Off { door } else { door.or(prototype_door(&app)).unify().boxed() };
     let unmatched = warp::ext::get::<Meta>().map(|meta: Meta| Problem::no_route(&meta.path).into_native(&meta));
@@ -98,6 +107,25 @@ fn verbs(app: &Arc<App>) -> Door {
         .or(native!(warp::path!("v1" / "catalog" / "verify"), app, |call| {
             v1::admin::start(call, Verb::CatalogVerify)
         }))
+        .unify()
+        .boxed()
+}
+
+fn moves(app: &Arc<App>) -> Door {
+    native!(warp::path!("v1" / "drain"), app, |call| v1::moves::start(call, v1::moves::Verb::Drain))
+        .or(native!(warp::path!("v1" / "rebalance"), app, |call| v1::moves::start(call, v1::moves::Verb::Rebalance)))
+        .unify()
+        .or(native!(warp::path!("v1" / "rescheme"), app, |call| v1::moves::start(call, v1::moves::Verb::Rescheme)))
+        .unify()
+        .or(native!(warp::path!("v1" / "moves"), app, |call| v1::moves::list(call)))
+        .unify()
+        .or(native!(warp::path!("v1" / "moves" / String), app, |call, id| v1::moves::cancel(call, id)))
+        .unify()
+        .or(native!(warp::path!("v1" / "moves" / String / "pause"), app, |call, id| v1::moves::pause(call, id, true)))
+        .unify()
+        .or(native!(warp::path!("v1" / "moves" / String / "resume"), app, |call, id| v1::moves::pause(call, id, false)))
+        .unify()
+        .or(native!(warp::path!("v1" / "backends" / String), app, |call, name| v1::moves::add_backend(call, name)))
         .unify()
         .boxed()
 }

@@ -28,7 +28,7 @@ use crate::call::Meta;
 use crate::config::{GatewayConfig, Limits};
 use crate::routes::Routes;
 use crate::stall::StallGuard;
-use crate::{GatewayError, lifecycle, metrics, prototype, routes, s3, tls};
+use crate::{GatewayError, lifecycle, metrics, prototype, routes, s3, tls, v1};
 
 /// Bytes of a request's head that are taken; a longer one is answered with 431.
 const MAX_HEAD_BYTES: usize = 64 << 10;
@@ -126,6 +126,7 @@ impl Gateway {
         let mut tasks = JoinSet::new();
         tasks.spawn(prototype::sweep_left_uploads(self.app.clone()));
         tasks.spawn(lifecycle::follow(self.app.clone()));
+        tasks.spawn(v1::moves::resume(self.app.clone()));
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {

@@ -5,8 +5,9 @@ use futures::{StreamExt, TryStreamExt};
 use rsb_core::catalog::{LedgerEntry, LedgerItem, ListAfter, ListQuery, Precondition};
 use rsb_core::format::manifest::{BucketRecord, BucketSettings, Versions};
 use rsb_core::{
-    CheckReport, CheckRequest, Depth, DrillReport, Engine, ObjectInfo, Progress, PutRequest, RebuildReport, RepairPlan,
-    RepairReport, Scope, Status, SweepReport, SweepRequest, VerifyReport,
+    CheckReport, CheckRequest, Depth, DrillReport, Engine, Move, MovePlan, MoveRecord, MoveReport, ObjectInfo,
+    Progress, PutRequest, RebuildReport, RepairPlan, RepairReport, Scope, Status, SweepReport, SweepRequest,
+    VerifyReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -169,6 +170,30 @@ impl Door for Direct {
         let items = self.0.ledger(after.as_ref(), PAGE).await?;
         let next = items.last().filter(|_| items.len() == PAGE).map(|last| cursor(&last.item)).transpose()?;
         Ok(Page { items, next })
+    }
+
+    async fn plan_move(&self, order: &Move, progress: &Progress) -> Result<MovePlan, Failure> {
+        Ok(self.0.plan_move(order, progress).await?)
+    }
+
+    async fn run_move(&self, order: &Move, progress: &Progress) -> Result<MoveReport, Failure> {
+        Ok(self.0.run_move(order, progress).await?)
+    }
+
+    async fn moves(&self) -> Result<Vec<MoveRecord>, Failure> {
+        Ok(self.0.moves().await?)
+    }
+
+    async fn cancel_move(&self, id: &str) -> Result<MoveRecord, Failure> {
+        Ok(self.0.cancel_move(id).await?)
+    }
+
+    async fn pause_move(&self, id: &str, paused: bool) -> Result<MoveRecord, Failure> {
+        Ok(self.0.pause_move(id, paused).await?)
+    }
+
+    async fn add_backend(&self, name: &str) -> Result<bool, Failure> {
+        Ok(self.0.add_backend(name).await?)
     }
 
     async fn close(&self) -> Result<(), Failure> {

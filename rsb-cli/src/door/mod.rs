@@ -11,8 +11,8 @@ use futures::stream::BoxStream;
 use rsb_core::catalog::LedgerEntry;
 use rsb_core::format::manifest::Versions;
 use rsb_core::{
-    BodyStream, CheckReport, CheckRequest, Depth, DrillReport, Progress, RebuildReport, RepairPlan, RepairReport,
-    Scope, Status, SweepReport, SweepRequest, VerifyReport,
+    BodyStream, CheckReport, CheckRequest, Depth, DrillReport, Move, MovePlan, MoveRecord, MoveReport, Progress,
+    RebuildReport, RepairPlan, RepairReport, Scope, Status, SweepReport, SweepRequest, VerifyReport,
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,19 @@ pub trait Door: Send + Sync {
     async fn status(&self) -> Result<Status, Failure>;
     /// A page of the ledger.
     async fn ledger(&self, after: Option<String>) -> Result<Page<LedgerEntry>, Failure>;
+
+    /// What a move would take.
+    async fn plan_move(&self, order: &Move, progress: &Progress) -> Result<MovePlan, Failure>;
+    /// Carries a move out, or goes on with it.
+    async fn run_move(&self, order: &Move, progress: &Progress) -> Result<MoveReport, Failure>;
+    /// The moves that go on.
+    async fn moves(&self) -> Result<Vec<MoveRecord>, Failure>;
+    /// Gives a move up.
+    async fn cancel_move(&self, id: &str) -> Result<MoveRecord, Failure>;
+    /// Lets a move wait, or go on.
+    async fn pause_move(&self, id: &str, paused: bool) -> Result<MoveRecord, Failure>;
+    /// Writes the marker of a new backend; whether it had none.
+    async fn add_backend(&self, name: &str) -> Result<bool, Failure>;
 
     /// Ends the work. Nothing is asked afterwards.
     async fn close(&self) -> Result<(), Failure>;

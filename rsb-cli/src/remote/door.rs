@@ -6,8 +6,8 @@ use reqwest::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use rsb_core::catalog::LedgerEntry;
 use rsb_core::format::manifest::Versions;
 use rsb_core::{
-    CheckReport, CheckRequest, Depth, DrillReport, Progress, RebuildReport, RepairPlan, RepairReport, Scope, Status,
-    SweepReport, SweepRequest, VerifyReport,
+    CheckReport, CheckRequest, Depth, DrillReport, Move, MovePlan, MoveRecord, MoveReport, MoveTask, Progress,
+    RebuildReport, RepairPlan, RepairReport, Scope, Status, SweepReport, SweepRequest, VerifyReport,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,6 +39,33 @@ struct Buckets {
 struct Ledger {
     entries: Vec<LedgerEntry>,
     next: Option<String>,
+}
+
+/// `/v1/moves`
+#[derive(Deserialize)]
+struct Moves {
+    moves: Vec<MoveRecord>,
+}
+
+/// `/v1/backends/NAME`
+#[derive(Deserialize)]
+struct Added {
+    marker_written: bool,
+}
+
+/// Where a move is started, and with what.
+fn move_json(order: &Move, dry_run: bool) -> (&'static str, Value) {
+    let path = match &order.task {
+        MoveTask::Drain { .. } => "/v1/drain",
+        MoveTask::Rebalance => "/v1/rebalance",
+        MoveTask::Rescheme { .. } => "/v1/rescheme",
+    };
+    let mut request = serde_json::to_value(order).unwrap_or_default();
+    if let Some(fields) = request.as_object_mut() {
+        fields.remove("verb");
+        fields.insert("dry_run".into(), dry_run.into());
+    }
+    (path, request)
 }
 
 fn bucket_path(name: &str) -> String {
@@ -161,6 +188,34 @@ impl Door for Client {
         }
         let page: Ledger = self.get_json(&path).await?;
         Ok(Page { items: page.entries, next: page.next })
+    }
+
+    async fn plan_move(&self, order: &Move, progress: &Progress) -> Result<MovePlan, Failure> {
+        let (path, request) = move_json(order, true);
+        self.job(path, &request, progress).await
+    }
+
+    async fn run_move(&self, order: &Move, progress: &Progress) -> Result<MoveReport, Failure> {
+        let (path, request) = move_json(order, false);
+        self.job(path, &request, progress).await
+    }
+
+    async fn moves(&self) -> Result<Vec<MoveRecord>, Failure> {
+        Ok(self.get_json::<Moves>("/v1/moves").await?.moves)
+    }
+
+    async fn cancel_move(&self, id: &str) -> Result<MoveRecord, Failure> {
+        self.json(self.request(Method::DELETE, &format!("/v1/moves/{}", encoded(id)))).await
+    }
+
+    async fn pause_move(&self, id: &str, paused: bool) -> Result<MoveRecord, Failure> {
+        let word = if paused { "pause" } else { "resume" };
+        self.json(self.request(Method::POST, &format!("/v1/moves/{}/{word}", encoded(id)))).await
+    }
+
+    async fn add_backend(&self, name: &str) -> Result<bool, Failure> {
+        let path = format!("/v1/backends/{}", encoded(name));
+        Ok(self.json::<Added>(self.request(Method::POST, &path)).await?.marker_written)
     }
 
     async fn close(&self) -> Result<(), Failure> {

@@ -31,6 +31,7 @@ struct Job {
 #[serde(rename_all = "kebab-case")]
 enum State {
     Running,
+    Paused,
     Done,
     Failed,
     Cancelled,
@@ -58,7 +59,7 @@ impl Client {
         loop {
             tell(progress, &mut told, job.progress);
             match job.state {
-                State::Running => {}
+                State::Running | State::Paused => {}
                 State::Done => {
                     let result = job.result.take().unwrap_or_default();
                     return serde_json::from_value(result).map_err(|error| self.not_understood(&error.to_string()));

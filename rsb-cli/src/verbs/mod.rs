@@ -6,6 +6,7 @@ mod files;
 mod key;
 mod key_pair;
 mod many;
+mod moves;
 mod objects;
 mod serve;
 mod tree;
@@ -15,7 +16,7 @@ use clap::CommandFactory;
 use rsb_core::Scope;
 
 use crate::assemble::{self, Access};
-use crate::cli::{Check, Cli, DepthArg, PlanVerb, Verb};
+use crate::cli::{BackendVerb, Check, Cli, DepthArg, MovesVerb, PlanVerb, Verb};
 use crate::door::{Direct, Door};
 use crate::failure::{DONE, Failure};
 use crate::name::Name;
@@ -33,6 +34,8 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Failure> {
         Verb::Serve(args) => return serve::run(cli, args).await,
         Verb::Key(verb) => return key::run(cli, out, verb).await,
         Verb::Bench(verb) => return bench::run(cli, out, verb).await,
+        // Beside a gateway that runs, if need be: the catalog is not asked.
+        Verb::Backend(BackendVerb::Add { name }) if cli.server.is_none() => return config::add(cli, out, name).await,
         _ => {}
     }
     let door: Box<dyn Door> = match &cli.server {
@@ -53,9 +56,13 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Failure> {
 fn access(verb: &Verb) -> Access {
     match verb {
         Verb::Put(_) | Verb::Mb { .. } => Access::Make,
-        Verb::Get { .. } | Verb::Cat { .. } | Verb::Stat { .. } | Verb::Ls { .. } | Verb::Ledger | Verb::Backend(_) => {
-            Access::Read
-        }
+        Verb::Get { .. }
+        | Verb::Cat { .. }
+        | Verb::Stat { .. }
+        | Verb::Ls { .. }
+        | Verb::Ledger
+        | Verb::Backend(BackendVerb::Ls)
+        | Verb::Moves { verb: None | Some(MovesVerb::Ls) } => Access::Read,
         _ => Access::Write,
     }
 }
@@ -81,7 +88,13 @@ async fn on_door(cli: &Cli, out: &Out, door: &dyn Door) -> Result<u8, Failure> {
         }
         Verb::Repair { check, .. } => upkeep::repair(out, door, check).await,
         Verb::Drill { domain } => upkeep::drill(out, door, domain.as_deref()).await,
-        Verb::Backend(_) => upkeep::backends(out, door).await,
+        Verb::Backend(BackendVerb::Ls) => upkeep::backends(out, door).await,
+        Verb::Backend(verb) => moves::backend(out, door, verb).await,
+        Verb::Rescheme { place, data_shards, parity_shards, how } => {
+            let scope = scope(place.as_deref())?;
+            moves::rescheme(out, door, scope, (*data_shards, *parity_shards), how).await
+        }
+        Verb::Moves { verb } => moves::moves(out, door, verb.as_ref()).await,
         Verb::Catalog(verb) => upkeep::catalog(out, door, verb).await,
         Verb::Sweep { dry_run } => upkeep::sweep(out, door, *dry_run).await,
         Verb::Ledger => upkeep::ledger(out, door).await,

@@ -36,6 +36,14 @@ pub enum MoveTask {
 }
 
 impl MoveTask {
+    /// Whether it is the same work: then one goes on where the other was interrupted.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Drain { backend, .. }, Self::Drain { backend: other, .. }) => backend == other,
+            _ => self == other,
+        }
+    }
+
     /// The word for it.
     pub fn verb(&self) -> &'static str {
         match self {
@@ -208,7 +216,7 @@ pub struct MoveRecord {
 pub enum MoveState {
     /// To be gone on with.
     Running,
-    /// Waits until it is resumed.
+    /// Waits until it is resumed, or started again.
     Paused,
     /// Done. A drained backend is remembered until the config has it no more.
     Done,

@@ -1,9 +1,10 @@
 //! Moves: drain and replace a backend, rebalance, rescheme.
 
-use super::Engine;
+use super::{Engine, EngineConfig};
 use crate::api::{Move, MovePlan, MoveRecord, MoveReport, Progress};
+use crate::backend::Backend;
 use crate::error::Result;
-use crate::moves;
+use crate::{moves, recover};
 
 impl Engine {
     /// What a move would take, by the catalog. Refuses what could not come to its end: an unknown backend (`NotFound`), too
@@ -24,6 +25,18 @@ impl Engine {
     /// The moves that were begun, and drains that are done while the config still has their backends; oldest first.
     pub async fn moves(&self) -> Result<Vec<MoveRecord>> {
         moves::list(&self.core).await
+    }
+
+    /// Writes the marker on one backend that has none, as the others' markers have it; whether it had none. `NotFound`,
+    /// `Unavailable` where it, or every other one, does not answer, `Config` where it is another's.
+    pub async fn init_marker(config: &EngineConfig, backends: &[Backend], name: &str) -> Result<bool> {
+        recover::init_marker(config, backends, name).await
+    }
+
+    /// Writes the marker on a backend of the config that has none, and uses it from then on; whether it had none.
+    /// `NotFound`; `Unavailable` where it does not answer; `Config` where it is another's.
+    pub async fn add_backend(&self, name: &str) -> Result<bool> {
+        recover::add_marker(&self.core, name).await
     }
 
     /// Gives a move up: what it moved stays where it is, and a backend that it drained takes new writes again. End the one

@@ -119,7 +119,7 @@ impl Mover<'_> {
         for copy in missing_without(&row, from) {
             self.progress.check()?;
             let _memory = core.read_memory.take(3 * row.len_bytes).await?;
-            self.throttle.take(2 * row.len_bytes).await;
+            self.throttle.take(2 * row.len_bytes, self.progress).await?;
             let source = self.copy_of(&row, copy, from).await?;
             let keepers: Vec<String> = keepers(&row, from).into_iter().map(str::to_owned).collect();
             let names: Vec<&str> = keepers.iter().map(String::as_str).collect();

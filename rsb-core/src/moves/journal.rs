@@ -29,26 +29,18 @@ fn drains(record: &MoveRecord, name: &str) -> bool {
     matches!(&record.order.task, MoveTask::Drain { backend, .. } if backend == name)
 }
 
-/// Whether a move goes on with a remembered one.
-fn is_same(record: &MoveRecord, order: &Move) -> bool {
-    match &order.task {
-        MoveTask::Drain { backend, .. } => drains(record, backend),
-        task => record.order.task == *task,
-    }
-}
-
 /// Remembers that a move is begun, or finds it where it was begun before: a drain of the same backend goes on, with what
 /// is said now.
-pub(super) async fn begin(core: &Core, order: &Move, plan: &MovePlan) -> Result<MoveRecord> {
+pub(super) async fn begin(core: &Core, order: &Move, plan: &MovePlan, state: MoveState) -> Result<MoveRecord> {
     let mut moves = list(core).await?;
     // A second run of one that is done is a new one, and its plan the one to compare with.
-    let known = moves.iter().position(|record| is_same(record, order)).map(|at| moves.remove(at));
+    let known = moves.iter().position(|record| record.order.task.is_same(&order.task)).map(|at| moves.remove(at));
     let record = match known {
-        Some(known) if known.state != MoveState::Done => MoveRecord { order: order.clone(), ..known },
+        Some(known) if known.state != MoveState::Done => MoveRecord { order: order.clone(), state, ..known },
         _ => MoveRecord {
             id: core.env.new_id().to_string(),
             order: order.clone(),
-            state: MoveState::Running,
+            state,
             started_ms: core.env.now_ms(),
             report: MoveReport { plan: plan.clone(), ..MoveReport::default() },
         },

@@ -30,7 +30,7 @@ pub(crate) use self::bill::Meter;
 pub(crate) use self::journal::{JOURNAL, apply, cancel, list, pause};
 pub(crate) use self::plan::plan;
 use self::throttle::Throttle;
-use crate::api::{Move, MoveReport, MoveTask, Progress};
+use crate::api::{Move, MoveReport, MoveState, MoveTask, Progress};
 use crate::core::{Core, lock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::write::commit::Committer;
@@ -86,10 +86,9 @@ pub(crate) async fn run(
         Error::new(ErrorKind::Conflict, "another move is running; wait for it to end, or cancel it: one runs at a time")
     })?;
     let plan = plan(core, order, progress).await?;
-    let begun = journal::begin(core, order, &plan).await?;
-    if begun.state == crate::api::MoveState::Paused {
-        progress.pause(true);
-    }
+    // Started again, one that was told to wait goes on, unless it is to wait from the start.
+    let state = if progress.is_paused() { MoveState::Paused } else { MoveState::Running };
+    let begun = journal::begin(core, order, &plan, state).await?;
     progress.set_total(plan.shards + plan.copies, plan.bill.read_bytes + plan.bill.written_bytes);
     let before = MoveReport { failed: Vec::new(), failures: 0, proof: None, ..begun.report };
     let mover = Mover {

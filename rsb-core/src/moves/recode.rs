@@ -86,7 +86,7 @@ impl Mover<'_> {
     async fn recode_inline(&self, entry: &Entry, coder: &Coder) -> Result<()> {
         self.progress.ready().await?;
         let (m, core) = (&entry.manifest, self.core);
-        self.throttle.take(2 * m.size).await;
+        self.throttle.take(2 * m.size, self.progress).await?;
         let change = |manifest: &mut Manifest| {
             if matches!(&manifest.body, Body::Inline(body) if differs(&body.scheme, &coder.scheme)) {
                 let symbol_len = coder.codec.symbol_len() as u32;
@@ -180,7 +180,7 @@ impl Mover<'_> {
         let len = piece.layout.len;
         let layout = Layout::new(&coder.scheme, coder.codec.symbol_len(), len);
         let buffer = layout.stripes() * (layout.block_len(0) + CHECKSUM_LEN as u64) * coder.scheme.n() as u64;
-        self.throttle.take(len + buffer).await;
+        self.throttle.take(len + buffer, self.progress).await?;
         let range = piece.start..piece.start + len;
         let mut stream = stream_pieces(core, vec![piece.clone()], range, object.clone(), None, Vec::new());
         // Memory of reads before that of writes, as a copy takes them, so that neither waits for the other.

@@ -32,7 +32,7 @@ impl Mover<'_> {
         let len = file_len(piece);
         let around = piece.layout.block_len(0) * (piece.scheme.k() + 1) as u64 * (WINDOW as u64 + 2);
         let _memory = self.core.read_memory.take(len + around).await?;
-        self.throttle.take(2 * len).await;
+        self.throttle.take(2 * len, self.progress).await?;
         let (payload, rebuilt) = match self.read_whole(piece, index).await {
             Ok(bytes) => (PutPayload::from_bytes(bytes), false),
             Err(_) => (self.rebuild(piece, index, object).await?, true),

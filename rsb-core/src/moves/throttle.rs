@@ -5,7 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::api::Progress;
 use crate::core::lock;
+use crate::error::Result;
+
+/// How often one who waits looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Hands out turns.
 #[derive(Debug)]
@@ -20,16 +25,20 @@ impl Throttle {
         Self { rate: rate.filter(|rate| *rate > 0), next: Mutex::default() }
     }
 
-    /// Waits until `bytes` more may go.
-    pub async fn take(&self, bytes: u64) {
-        let Some(rate) = self.rate else { return };
+    /// Waits until `bytes` more may go; an error when the end was asked for meanwhile.
+    pub async fn take(&self, bytes: u64, progress: &Progress) -> Result<()> {
+        let Some(rate) = self.rate else { return Ok(()) };
         let turn = {
             let mut next = lock(&self.next);
             let turn = next.unwrap_or_else(Instant::now).max(Instant::now());
             *next = Some(turn + Duration::from_secs_f64(bytes as f64 / rate as f64));
             turn
         };
-        tokio::time::sleep_until(turn).await;
+        while Instant::now() < turn {
+            progress.check()?;
+            tokio::time::sleep_until(turn.min(Instant::now() + LOOK)).await;
+        }
+        Ok(())
     }
 }
 
@@ -39,15 +48,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_wait_for_their_turn() {
-        let start = Instant::now();
+        let (start, progress) = (Instant::now(), Progress::default());
         let throttle = Throttle::new(Some(1000));
         for _ in 0..5 {
-            throttle.take(500).await;
+            throttle.take(500, &progress).await.unwrap();
         }
         // The first goes at once, the last after the four before it.
         assert_eq!(start.elapsed().as_millis(), 2000);
         let free = Throttle::new(None);
-        free.take(u64::MAX).await;
+        free.take(u64::MAX, &progress).await.unwrap();
         assert_eq!(start.elapsed().as_millis(), 2000);
+        progress.cancel();
+        assert!(throttle.take(500, &progress).await.is_err(), "nobody waits who is to end");
     }
 }

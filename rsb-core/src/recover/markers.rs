@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt};
 use object_store::PutPayload;
 
 use crate::backend::Backend;
-use crate::core::{Fault, FaultKind, get_all, put};
+use crate::core::{Core, Fault, FaultKind, get_all, put};
 use crate::engine::EngineConfig;
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -88,6 +88,52 @@ pub(crate) async fn init_markers(config: &EngineConfig, backends: &[Backend], en
         created.push(backend.name().to_owned());
     }
     Ok(created)
+}
+
+/// See [`crate::Engine::add_backend`].
+pub(crate) async fn add_marker(core: &Core, name: &str) -> Result<bool> {
+    core.check_writable()?;
+    let marker = Marker::new(core.repository, &core.config.name, name, core.record_margin as u16);
+    let backend = named(&core.backends, name)?;
+    let written = mark(backend, &marker).await?;
+    backend.admit();
+    Ok(written)
+}
+
+/// See [`crate::Engine::init_marker`].
+pub(crate) async fn init_marker(config: &EngineConfig, backends: &[Backend], name: &str) -> Result<bool> {
+    let backend = named(backends, name)?;
+    let others: Vec<Backend> = backends.iter().filter(|b| b.name() != name).cloned().collect();
+    // One that is away says nothing; those that answer are of one repository, or none is touched.
+    let known: Vec<(usize, Marker)> =
+        read_markers(&others).await.into_iter().enumerate().filter_map(|(i, m)| Some((i, m.ok()??))).collect();
+    let Some((_, first)) = known.first() else {
+        let sentence =
+            "no other backend shows a marker of the repository: bring one back, or set it up with `rsb config init`";
+        return Err(Error::unavailable(sentence));
+    };
+    if let Some(error) = known.iter().find_map(|(i, marker)| wrong_marker(&others[*i], marker, first.repository_id)) {
+        return Err(error);
+    }
+    let margin = known.iter().map(|(_, marker)| marker.record_margin).min().unwrap_or_default();
+    mark(backend, &Marker::new(first.repository_id, &config.name, name, margin)).await
+}
+
+fn named<'b>(backends: &'b [Backend], name: &str) -> Result<&'b Backend> {
+    let unknown = || Error::not_found(format!("the config has no backend {name:?}; write it there first"));
+    backends.iter().find(|b| b.name() == name).ok_or_else(unknown)
+}
+
+/// Writes a marker where there is none; whether there was none. An error where there is another's.
+async fn mark(backend: &Backend, marker: &Marker) -> Result<bool> {
+    let name = backend.name();
+    let found = read_marker(backend).await.map_err(|fault| {
+        Error::unavailable(format!("the marker of backend {name:?} cannot be read: {}", fault.detail)).backends([name])
+    })?;
+    match found {
+        Some(found) => wrong_marker(backend, &found, marker.repository_id).map_or(Ok(false), Err),
+        None => write_marker(backend, marker).await.map(|()| true),
+    }
 }
 
 pub(crate) async fn write_marker(backend: &Backend, marker: &Marker) -> Result<()> {

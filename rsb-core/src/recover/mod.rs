@@ -14,7 +14,7 @@ use futures::stream::{self, StreamExt};
 use object_store::PutPayload;
 
 pub(crate) use self::batches::{Loaded, list_all, load_batch, load_enough};
-pub(crate) use self::markers::{admit, init_markers, read_marker, write_marker, wrong_marker};
+pub(crate) use self::markers::{add_marker, admit, init_marker, init_markers, read_marker, write_marker, wrong_marker};
 pub(crate) use self::reconcile::{make_up_for_deletes, reconcile};
 use crate::api::{Progress, RebuildReport, VerifyReport};
 use crate::backend::Backend;

@@ -405,11 +405,11 @@ async fn a_move_waits_when_it_is_told_to_and_only_one_runs() {
     assert_eq!(work.await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
     assert_eq!(engine.moves().await.unwrap()[1].state, MoveState::Paused);
     let resumed = Progress::new();
+    resumed.pause(true);
     let (mover, watched) = (engine.clone(), resumed.clone());
     let work = tokio::spawn(async move { mover.run_move(&order, &watched).await });
-    while !resumed.is_paused() {
-        tokio::task::yield_now().await;
-    }
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    assert!(!work.is_finished() && engine.moves().await.unwrap()[1].state == MoveState::Paused);
     engine.pause_move(&id, false).await.unwrap();
     resumed.pause(false);
     assert!(work.await.unwrap().unwrap().proof.unwrap().holds_nothing_live);

@@ -2,7 +2,7 @@ use super::*;
 use std::time::Duration;
 
 fn order(work: Work) -> Order {
-    Order { kind: "test", request: Value::Null, right: Right::Read, bucket: None, work }
+    Order { kind: "test", request: Value::Null, right: Right::Read, bucket: None, work, moves: None }
 }
 
 fn at_once() -> Order {

@@ -100,45 +100,45 @@ async fn order(call: &mut Call, verb: Verb) -> Result<Order, Problem> {
             let asked = CheckRequest { scope, depth: body.depth };
             let work: Work =
                 Box::new(move |progress| Box::pin(async move { value(engine.check(&asked, &progress).await?) }));
-            Ok(Order { kind: "check", request, right: Right::Read, bucket: body.bucket, work })
+            Ok(Order { kind: "check", request, right: Right::Read, bucket: body.bucket, work, moves: None })
         }
         Verb::Repair => {
             let (body, request) = body::<RepairBody>(call).await?;
             let bucket = body.bucket;
             let scope = scope(bucket.clone(), body.prefix, body.key)?;
             let work = repair(engine, scope, body.depth, body.dry_run);
-            Ok(Order { kind: "repair", request, right: Right::Write, bucket, work })
+            Ok(Order { kind: "repair", request, right: Right::Write, bucket, work, moves: None })
         }
         Verb::Drill => {
             let (body, request) = body::<DrillBody>(call).await?;
             let work: Work = Box::new(move |progress| {
                 Box::pin(async move { value(engine.drill(body.domain.as_deref(), &progress).await?) })
             });
-            Ok(Order { kind: "drill", request, right: Right::Admin, bucket: None, work })
+            Ok(Order { kind: "drill", request, right: Right::Admin, bucket: None, work, moves: None })
         }
         Verb::Sweep => {
             let (body, request) = body::<SweepBody>(call).await?;
             let asked = SweepRequest { dry_run: body.dry_run };
             let work: Work =
                 Box::new(move |progress| Box::pin(async move { value(engine.sweep(asked, &progress).await?) }));
-            Ok(Order { kind: "sweep", request, right: Right::Admin, bucket: None, work })
+            Ok(Order { kind: "sweep", request, right: Right::Admin, bucket: None, work, moves: None })
         }
         Verb::CatalogRebuild => {
             let (NoBody {}, request) = body(call).await?;
             let work: Work =
                 Box::new(move |progress| Box::pin(async move { value(engine.rebuild_catalog(&progress).await?) }));
-            Ok(Order { kind: "catalog-rebuild", request, right: Right::Admin, bucket: None, work })
+            Ok(Order { kind: "catalog-rebuild", request, right: Right::Admin, bucket: None, work, moves: None })
         }
         Verb::CatalogVerify => {
             let (NoBody {}, request) = body(call).await?;
             let work: Work =
                 Box::new(move |progress| Box::pin(async move { value(engine.verify_catalog(&progress).await?) }));
-            Ok(Order { kind: "catalog-verify", request, right: Right::Admin, bucket: None, work })
+            Ok(Order { kind: "catalog-verify", request, right: Right::Admin, bucket: None, work, moves: None })
         }
     }
 }
 
-fn scope(bucket: Option<String>, prefix: String, key: Option<String>) -> Result<Scope, Problem> {
+pub(super) fn scope(bucket: Option<String>, prefix: String, key: Option<String>) -> Result<Scope, Problem> {
     if key.is_some() && (bucket.is_none() || !prefix.is_empty()) {
         return Err(Problem::invalid("\"key\" names one object: it wants \"bucket\" beside it, and no \"prefix\""));
     }
@@ -164,6 +164,6 @@ async fn body<T: DeserializeOwned + Default + Serialize>(call: &mut Call) -> Res
     Ok((body, shown))
 }
 
-fn value<T: Serialize>(report: T) -> rsb_core::Result<Value> {
+pub(super) fn value<T: Serialize>(report: T) -> rsb_core::Result<Value> {
     serde_json::to_value(report).map_err(|e| rsb_core::Error::internal("the report cannot be shown as JSON").source(e))
 }

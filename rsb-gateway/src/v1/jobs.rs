@@ -50,6 +50,7 @@ pub(crate) async fn serve(call: Call, id: String) -> Result<Response, Problem> {
     let mut status = StatusCode::OK;
     if cancel && job.is_running() {
         job.cancel();
+        super::moves::job_ended(&call.app, &job).await?;
         status = StatusCode::ACCEPTED;
     }
     Ok(super::json(status, &job.view()))

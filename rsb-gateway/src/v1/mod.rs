@@ -4,6 +4,7 @@ pub(crate) mod admin;
 pub(crate) mod buckets;
 pub(crate) mod jobs;
 pub(crate) mod listing;
+pub(crate) mod moves;
 pub(crate) mod objects;
 pub(crate) mod put;
 pub(crate) mod token;

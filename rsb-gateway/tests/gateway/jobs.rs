@@ -80,3 +80,81 @@ async fn an_ended_job_is_cancelled_without_harm_and_an_unknown_one_is_not_found(
     }
     assert_eq!(server.get("/v1/jobs/none/events").await.status(), 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_is_drained_and_gets_writes_again_when_that_is_given_up() {
+    let server = start().await;
+    server.bucket("docs").await;
+    for i in 0..6 {
+        server.put(&format!("/v1/b/docs/o/{i}"), content(30_000 * i)).await;
+    }
+    for (body, status) in [("", 400), (r#"{"backend":"none"}"#, 404), (r#"{"backend":"b0","to":"b0"}"#, 400)] {
+        assert_eq!(server.request("POST", "/v1/drain").body(body).send().await.unwrap().status(), status, "{body}");
+    }
+    let plan = server.job("/v1/drain", r#"{"backend":"b0","dry_run":true}"#).await;
+    assert!(plan["result"]["shards"].as_u64().unwrap() > 0 && plan["result"]["stuck"] == 0, "{plan}");
+    let done = server.job("/v1/drain", r#"{"backend":"b0","parallel":2}"#).await;
+    assert_eq!((&done["kind"], &done["state"]), (&json!("drain"), &json!("done")), "{done}");
+    assert_eq!(done["result"]["proof"]["holds_nothing_live"], true, "{done}");
+    assert_eq!(done["result"]["shards"], plan["result"]["shards"]);
+    assert_eq!(server.json("/v1/backends").await["backends"][0]["role"], "draining");
+    // A second one would leave too few.
+    let refused = server.request("POST", "/v1/drain").body(r#"{"backend":"b1"}"#).send().await.unwrap();
+    let text = refused.text().await.unwrap();
+    assert!(text.contains("new objects could not be written"), "{text}");
+    let moves = server.json("/v1/moves").await;
+    assert_eq!(moves["moves"][0]["state"], "done", "{moves}");
+    let id = moves["moves"][0]["id"].as_str().unwrap();
+    assert_eq!(server.send("DELETE", &format!("/v1/moves/{id}")).await.status(), 200);
+    assert_eq!(server.json("/v1/backends").await["backends"][0]["role"], "active");
+    assert_eq!(server.json("/v1/moves").await, json!({ "moves": [] }));
+    for (method, path) in
+        [("DELETE", "/v1/moves/none"), ("POST", "/v1/moves/none/pause"), ("POST", "/v1/backends/none")]
+    {
+        assert_eq!(server.send(method, path).await.status(), 404, "{path}");
+    }
+    let added: Value = server.send("POST", "/v1/backends/b0").await.json().await.unwrap();
+    assert_eq!(added, json!({ "backend": "b0", "marker_written": false }));
+    let even = server.job("/v1/rebalance", "").await;
+    assert_eq!(even["result"]["failures"], 0, "{even}");
+    let recoded = server.job("/v1/rescheme", r#"{"data_shards":2,"parity_shards":3}"#).await;
+    assert_eq!((&recoded["state"], &recoded["result"]["failures"]), (&json!("done"), &json!(0)), "{recoded}");
+    for i in 0..6 {
+        assert_eq!(server.get(&format!("/v1/b/docs/o/{i}")).await.bytes().await.unwrap(), content(30_000 * i));
+    }
+    let whole = server.job("/v1/check", r#"{"depth":"full"}"#).await;
+    assert_eq!((&whole["result"]["whole"], &whole["result"]["least_margin"]), (&json!(6), &json!(3)), "{whole}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_waits_goes_on_and_is_given_up() {
+    let server = start().await;
+    server.bucket("docs").await;
+    for i in 0..4 {
+        server.put(&format!("/v1/b/docs/o/{i}"), content(300_000)).await;
+    }
+    // So slow that it does not end by itself.
+    let slow = r#"{"backend":"b0","bytes_per_second":1000,"parallel":1}"#;
+    let job: Value = server.request("POST", "/v1/drain").body(slow).send().await.unwrap().json().await.unwrap();
+    let mut moves = json!([]);
+    while moves.as_array().unwrap().is_empty() {
+        moves = server.json("/v1/moves").await["moves"].clone();
+    }
+    let id = moves[0]["id"].as_str().unwrap();
+    let paused: Value = server.send("POST", &format!("/v1/moves/{id}/pause")).await.json().await.unwrap();
+    assert_eq!(paused["state"], "paused");
+    let path = format!("/v1/jobs/{}", job["id"].as_str().unwrap());
+    let now = server.json(&path).await;
+    assert_eq!((&now["state"], &now["progress"]["seconds_left"]), (&json!("paused"), &Value::Null));
+    let other = server.job("/v1/rebalance", "").await;
+    assert_eq!(
+        (&other["state"], other["error"]["detail"].as_str().unwrap().contains("another move")),
+        (&json!("failed"), true)
+    );
+    let resumed: Value = server.send("POST", &format!("/v1/moves/{id}/resume")).await.json().await.unwrap();
+    assert_eq!(resumed["state"], "running");
+    assert_eq!(server.json(&path).await["state"], "running");
+    assert_eq!(server.send("DELETE", &format!("/v1/moves/{id}")).await.status(), 200);
+    assert_eq!(server.json(&path).await["state"], "cancelled");
+    assert_eq!(server.json("/v1/backends").await["backends"][0]["role"], "active");
+}

@@ -3,6 +3,8 @@
 mod init;
 mod survey;
 
+use rsb_backends::stores;
+use rsb_core::Engine;
 use rsb_core::codec::{codec_named, self_test};
 use rsb_core::placement::prove;
 use serde_json::json;
@@ -27,6 +29,30 @@ pub async fn run(cli: &Cli, out: &Out, verb: &ConfigVerb) -> Result<u8, Failure>
         ConfigVerb::Init(args) => init::run(cli, out, args).await,
         ConfigVerb::Check => check(&assemble::load(cli, None, Vec::new())?, out).await,
     }
+}
+
+/// `backend add`: sets up one backend that was written into the config.
+pub async fn add(cli: &Cli, out: &Out, name: &str) -> Result<u8, Failure> {
+    let config = assemble::load(cli, None, Vec::new())?;
+    let unknown = || {
+        Failure::of_kind(
+            "not-found",
+            format!("the config has no backend {name:?}; write it there first"),
+            None,
+            Vec::new(),
+        )
+    };
+    let backend = config.backends.iter().find(|b| b.name == name).ok_or_else(unknown)?;
+    let made = stores::ensure_container(&assemble::spec(&config, backend)).await?;
+    let backends = assemble::backends(&config).await?;
+    let marked = Engine::init_marker(&assemble::engine_config(&config)?, &backends, name).await?;
+    let value = json!({ "backend": name, "container_made": made, "marker_written": marked });
+    out.say(&value, || match (made, marked) {
+        (_, false) => format!("{name} is set up already"),
+        (true, true) => format!("{name} is set up: its place was made, its marker written"),
+        (false, true) => format!("{name} is set up: its marker was written"),
+    })?;
+    Ok(DONE)
 }
 
 /// Proves a config that was read without a mistake: every backend in turn, then codec and domains. Writes nothing.
