@@ -21,6 +21,8 @@ pub struct Layout {
     pub novelpoly: bool,
     /// The backend that only stands in for others.
     pub spare: bool,
+    /// The ledger is worked off all the while.
+    pub heals: bool,
 }
 
 impl Layout {
@@ -56,7 +58,16 @@ impl Layout {
         let others = if rng.chance(30) && m > 1 && domain_size == 1 { vec![(k, m - 1)] } else { Vec::new() };
         let ack_margin = if rng.chance(25) { Some(m) } else { None };
         let spare = backends > k + m && domain_size == 1 && rng.chance(40);
-        Self { scheme: (k, m), others, backends, domain_size, ack_margin, novelpoly: rng.chance(30), spare }
+        Self {
+            scheme: (k, m),
+            others,
+            backends,
+            domain_size,
+            ack_margin,
+            novelpoly: rng.chance(30),
+            spare,
+            heals: rng.chance(50),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::env::{Compute, Env, Flaw};
 use crate::format::manifest::{BucketSettings, Versions};
 use crate::format::paths;
 use crate::id::VersionId;
+use crate::upkeep::HealConfig;
 use crate::{Backend, Cost, Engine, EngineConfig, ErrorKind, Role, Scheme, Spread};
 
 /// A history that went well.
@@ -119,6 +120,7 @@ impl Sim {
         config.ack_margin = layout.ack_margin;
         config.grace = Duration::from_secs(600);
         config.multipart_expiry = Duration::from_secs(6 * 3600);
+        config.heal = layout.heals.then(HealConfig::default);
         config.spread = Spread::Label("site".into());
         Self {
             world,
