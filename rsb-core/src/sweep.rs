@@ -48,7 +48,13 @@ pub(crate) async fn sweep(
         return Ok(report);
     }
     report.uploads_expired = expire(core, request.dry_run).await?;
-    let mut sweep = Sweep { core, dry_run: request.dry_run, horizon_ms: horizon(core), spared: BTreeSet::new() };
+    let mut sweep = Sweep {
+        core,
+        dry_run: request.dry_run,
+        horizon_ms: horizon(core),
+        spared: BTreeSet::new(),
+        incomplete: caught_up.incomplete,
+    };
     let whole = core.whole.read().await;
     core.check_catalog_whole()?;
     let certain = sweep.batches(&mut report).await?;
@@ -110,6 +116,8 @@ struct Sweep<'a> {
     horizon_ms: u64,
     /// What records name that are nobody's, and too young to be garbage: they may be adopted yet.
     spared: BTreeSet<DataId>,
+    /// Records that can be read, and whose copies could not be completed: they may be what was acknowledged.
+    incomplete: BTreeSet<BatchId>,
 }
 
 impl Sweep<'_> {
@@ -245,7 +253,7 @@ impl Sweep<'_> {
                         core.catalog.set_holders(id, with_strays(row.holders, strays)).await?;
                     }
                 }
-                None if id.unix_ms() >= self.horizon_ms || is_flying => {
+                None if id.unix_ms() >= self.horizon_ms || is_flying || self.incomplete.contains(&id) => {
                     report.too_young += holders.len() as u64;
                     certain = false;
                     let holders: Vec<String> = holders.into_iter().map(|(name, _)| name).collect();

@@ -159,6 +159,7 @@ impl Recovery<'_> {
             if is_complete || loaded.corrupt > 0 || !self.unreachable.is_empty() {
                 return Ok(true);
             }
+            self.report.incomplete.insert(loaded.id);
         }
         Ok(perhaps_acknowledged)
     }

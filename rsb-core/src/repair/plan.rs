@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::api::{Finding, FindingKind, ObjectHealth, RepairItem, RepairPlan, RepairWork};
+use crate::backend::Backend;
 use crate::catalog::{HolderState, RecordRow};
 use crate::check::Other;
 use crate::core::Core;
@@ -160,7 +161,11 @@ pub(super) fn targets(
     for finding in lost {
         let home = core.admitted(&finding.backend).filter(|b| b.is_writable());
         let home = home.filter(|_| finding.kind != FindingKind::Unreachable);
-        let other = || placer.next(|b| b.is_admitted() && !b.health().is_suspect(Op::LargeWrite));
+        let other = || {
+            let well = placer.next(|b| b.is_admitted() && !b.health().is_suspect(Op::LargeWrite));
+            // One that failed before may work again: better tried than left.
+            well.or_else(|| placer.next(Backend::is_admitted))
+        };
         match home.or_else(other) {
             Some(backend) => write.push((finding.index, backend.name().to_owned())),
             None => waiting.push((*finding).clone()),

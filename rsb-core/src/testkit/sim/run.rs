@@ -225,7 +225,11 @@ impl Sim {
             state.disks[disk].fault.is_some_and(|fault| Fault::LYING.contains(&fault)) || self.damaged.contains(&disk)
         };
         let ill: Vec<usize> = (0..state.disks.len()).filter(is_ill).collect();
-        self.shaky |= if self.illness.storm { !ill.is_empty() } else { ill.len() > 1 && ill.into_iter().any(lies) };
+        // One that lost something and takes no writes looks like the rest of a write that was never acknowledged.
+        let takes_no_writes = |disk: usize| state.disks[disk].fault.is_some();
+        let doubt = !self.damaged.is_empty() && ill.iter().copied().any(takes_no_writes);
+        self.shaky |=
+            doubt || if self.illness.storm { !ill.is_empty() } else { ill.len() > 1 && ill.into_iter().any(lies) };
     }
 
     async fn life(&mut self, history: &History, steps: &[usize], next: &mut usize) -> Result<Ended, Broken> {
