@@ -97,7 +97,8 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
         if let Err(error) = decide(core, &Progress::default()).await {
             tracing::error!(%error, "the catalog could not be rebuilt with the backends that are back");
         }
-    } else if came_back.contains(&true) && core.is_uncertain() {
+    }
+    if core.is_uncertain() && (all_well || came_back.contains(&true)) {
         // What it holds may be what was missing to be sure of the history.
         match catch_up(core, core.catalog.as_ref(), None, true, &Progress::default()).await {
             Ok(report) => judge_certainty(core, &report),

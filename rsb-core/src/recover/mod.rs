@@ -266,6 +266,9 @@ pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<Resu
     if report.undecided > 0 || !report.unreachable.is_empty() {
         return Ok(Err(report.unreachable));
     }
+    if !report.incomplete.is_empty() {
+        return Ok(Ok(()));
+    }
     let report = rebuild(core, progress).await?;
     let decided = report.undecided == 0 && report.unreachable.is_empty();
     Ok(if decided { Ok(()) } else { Err(report.unreachable) })
@@ -273,7 +276,7 @@ pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<Resu
 
 /// Remembers that records are shown of which too few copies were seen to be sure of them.
 pub(crate) async fn remember_undecided(core: &Core, report: &RebuildReport) -> Result<()> {
-    if report.undecided > 0 {
+    if report.undecided > 0 || !report.incomplete.is_empty() {
         core.catalog.set_value(UNDECIDED, Some("yes".into())).await?;
     }
     Ok(())
