@@ -19,9 +19,13 @@ use crate::codec::Codecs;
 use crate::engine::EngineConfig;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Events;
 use crate::format::checksum::Checksums;
+use crate::health::{Bounds, Op};
 use crate::id::{BatchId, DataId, RepositoryId, UploadId};
 use crate::lease::Leases;
+use crate::upkeep::Upkeep;
+use crate::watch::Absences;
 
 /// Objects that share one of so many locks wait for each other's revisions.
 const REVISION_LOCKS: u64 = 64;
@@ -41,6 +45,9 @@ pub(crate) struct Core {
     pub env: Env,
     pub checksums: Checksums,
     pub leases: Leases,
+    pub events: Arc<Events>,
+    pub upkeep: Upkeep,
+    pub absences: Mutex<Absences>,
     /// Background work that outlives the call that started it; `close` waits for it.
     pub tasks: TaskTracker,
     pub write_memory: MemoryPool,
@@ -88,7 +95,23 @@ impl Core {
         env: Env,
     ) -> Self {
         let memory = config.memory_limit;
+        let events = Arc::new(Events::new(env.clone()));
+        for backend in &backends {
+            backend.health().set_bounds(Bounds {
+                hedge: (config.hedge_least.min(config.hedge_after), config.hedge_after),
+                straggler: (config.straggler_least.min(config.straggler_limit), config.straggler_limit),
+            });
+            let (events, name) = (Arc::downgrade(&events), backend.name().to_owned());
+            backend.health().listen(Arc::new(move |kind, detail| {
+                if let Some(events) = events.upgrade() {
+                    events.tell(kind, Some(&name), detail);
+                }
+            }));
+        }
         Self {
+            events,
+            upkeep: Upkeep::default(),
+            absences: Mutex::default(),
             checksums: Checksums::new(repository),
             repository,
             record_margin,
@@ -292,15 +315,15 @@ impl Fault {
 }
 
 /// Sorts an error of a store, and tells the backend's health.
-pub(crate) fn fault_of(backend: &Backend, error: &object_store::Error) -> Fault {
+pub(crate) fn fault_of(backend: &Backend, op: Op, error: &object_store::Error) -> Fault {
     match error {
         object_store::Error::NotFound { .. } => {
-            backend.health().succeeded(None);
+            backend.health().succeeded(op, None);
             Fault { kind: FaultKind::Missing, detail: "it is not there".into() }
         }
         other => {
             let detail = error_sentence(other);
-            backend.health().failed(&detail);
+            backend.health().failed(op, backend.class_of(other), &detail);
             Fault::unreachable(detail)
         }
     }
@@ -323,15 +346,15 @@ pub(crate) fn error_sentence(error: &dyn std::error::Error) -> String {
 
 /// Writes one file, whole.
 pub(crate) async fn put(backend: &Backend, path: &Path, payload: PutPayload) -> Result<(), Fault> {
-    let start = Instant::now();
+    let (start, op) = (Instant::now(), Op::write(payload.content_length() as u64));
     match backend.store().put(path, payload).await {
         Ok(_) => {
-            backend.health().succeeded(Some(start.elapsed()));
+            backend.health().succeeded(op, Some(start.elapsed()));
             Ok(())
         }
         Err(error) => {
             let detail = error_sentence(&error);
-            backend.health().failed(&detail);
+            backend.health().failed(op, backend.class_of(&error), &detail);
             Err(Fault::unreachable(detail))
         }
     }
@@ -340,21 +363,21 @@ pub(crate) async fn put(backend: &Backend, path: &Path, payload: PutPayload) -> 
 /// Reads a whole file, at most `limit` bytes of it.
 pub(crate) async fn get_all(backend: &Backend, path: &Path, limit: u64) -> Result<bytes::Bytes, Fault> {
     let start = Instant::now();
-    let result = backend.store().get(path).await.map_err(|e| fault_of(backend, &e))?;
-    backend.health().succeeded(Some(start.elapsed()));
+    let result = backend.store().get(path).await.map_err(|e| fault_of(backend, Op::Read, &e))?;
+    backend.health().succeeded(Op::Read, Some(start.elapsed()));
     if result.meta.size > limit {
         return Err(Fault::corrupt(format!(
             "it has {} bytes, more than the {limit} that were expected",
             result.meta.size
         )));
     }
-    result.bytes().await.map_err(|e| fault_of(backend, &e))
+    result.bytes().await.map_err(|e| fault_of(backend, Op::Read, &e))
 }
 
 /// The size of a file.
 pub(crate) async fn size_of(backend: &Backend, path: &Path) -> Result<u64, Fault> {
-    let meta = backend.store().head(path).await.map_err(|e| fault_of(backend, &e))?;
-    backend.health().succeeded(None);
+    let meta = backend.store().head(path).await.map_err(|e| fault_of(backend, Op::Read, &e))?;
+    backend.health().succeeded(Op::Read, None);
     Ok(meta.size)
 }
 
@@ -367,12 +390,12 @@ pub(crate) fn ranged(range: std::ops::Range<u64>) -> GetOptions {
 pub(crate) async fn delete(backend: &Backend, path: &Path) -> Result<(), Fault> {
     match backend.store().delete(path).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => {
-            backend.health().succeeded(None);
+            backend.health().succeeded(Op::SmallWrite, None);
             Ok(())
         }
         Err(error) => {
             let detail = error_sentence(&error);
-            backend.health().failed(&detail);
+            backend.health().failed(Op::SmallWrite, backend.class_of(&error), &detail);
             Err(Fault::unreachable(detail))
         }
     }

@@ -145,6 +145,8 @@ fn views(app: &Arc<App>) -> Door {
     native!(warp::path!("v1" / "status"), app, |call| v1::views::status(call))
         .or(native!(warp::path!("v1" / "backends"), app, |call| v1::views::backends(call)))
         .unify()
+        .or(native!(warp::path!("v1" / "events"), app, |call| v1::views::events(call)))
+        .unify()
         .or(native!(warp::path!("v1" / "ledger"), app, |call| v1::views::ledger(call)))
         .unify()
         .or(native!(warp::path!("v1" / "plan"), app, |call| v1::views::plan(call)))

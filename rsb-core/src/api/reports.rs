@@ -8,6 +8,7 @@ use crate::backend::{HealthSnapshot, Role};
 use crate::catalog::LedgerEntry;
 use crate::id::{BatchId, DataId, VersionId};
 use crate::scheme::Scheme;
+use crate::upkeep::UpkeepStatus;
 
 /// How deep a check looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -215,6 +216,9 @@ pub struct RepairReport {
     pub shards_rebuilt: u64,
     /// Manifest copies rebuilt, written and read back.
     pub copies_rebuilt: u64,
+    /// Backends that had lost their marker, proved to be the right ones, and have it again.
+    #[serde(default)]
+    pub markers_restored: Vec<String>,
     /// Bytes read.
     pub bytes_read: u64,
     /// Bytes written.
@@ -392,6 +396,10 @@ pub struct BackendStatus {
     pub reachable: bool,
     /// What is known of its health.
     pub health: HealthSnapshot,
+    /// Every byte on it was written or verified since this time (milliseconds since the Unix epoch); absent before the first
+    /// full scrub has ended.
+    #[serde(default)]
+    pub oldest_verified_ms: Option<u64>,
     /// Why it is not reachable.
     pub error: Option<String>,
 }
@@ -413,6 +421,9 @@ pub struct Status {
     pub counts: crate::catalog::Counts,
     /// The backends.
     pub backends: Vec<BackendStatus>,
+    /// What it does of itself.
+    #[serde(default)]
+    pub upkeep: UpkeepStatus,
 }
 
 /// A page of the ledger.

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::batch::read_copy;
 use crate::format::manifest::Body;
 use crate::format::{paths, shard};
+use crate::health::Op;
 use crate::id::{BatchId, DataId, VersionId};
 use crate::read::piece::Piece;
 use crate::read::shard_reader::ShardReader;
@@ -21,7 +22,7 @@ use crate::recover::list_all;
 /// Up to so many objects are asked for file by file; more are looked up in listings.
 const FEW_OBJECTS: usize = 64;
 /// Random blocks of each shard that a sample reads.
-const SAMPLE_BLOCKS: u64 = 2;
+pub(crate) const SAMPLE_BLOCKS: u64 = 2;
 
 /// What the listings of all backends show: presence and size.
 pub(crate) struct Inventory {
@@ -361,8 +362,8 @@ pub(crate) async fn verify_shard(
     let backend = core.admitted(&at.backend).ok_or_else(out_of_reach)?;
     if piece.batch.is_none() {
         let head = backend.store().get_opts(&at.path, ranged(0..shard::HEADER_LEN as u64)).await;
-        let head = head.map_err(|e| crate::core::fault_of(backend, &e))?;
-        let bytes = head.bytes().await.map_err(|e| crate::core::fault_of(backend, &e))?;
+        let head = head.map_err(|e| crate::core::fault_of(backend, Op::Read, &e))?;
+        let bytes = head.bytes().await.map_err(|e| crate::core::fault_of(backend, Op::Read, &e))?;
         let header = shard::ShardHeader::decode(&bytes).map_err(|e| Fault::corrupt(e.to_string()))?;
         let right = header.repository == core.repository
             && header.data_id == piece.data_id

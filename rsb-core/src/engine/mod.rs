@@ -10,6 +10,8 @@ mod versions;
 
 use std::sync::Arc;
 
+use tokio::sync::broadcast;
+
 pub use self::config::EngineConfig;
 pub use self::multipart::Completing;
 use crate::api::*;
@@ -19,14 +21,16 @@ use crate::codec::{self, Codecs};
 use crate::core::Core;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
 use crate::format::batch::InlineShards;
 use crate::format::manifest::{Body, Etag, Manifest, Record, Tombstone, Versions};
 use crate::id::{BatchId, RepositoryId, VersionId};
 use crate::object_lock::{BucketLock, ObjectLock};
 use crate::placement::{self};
 use crate::scheme::Scheme;
+use crate::upkeep::{HealConfig, ScrubConfig, UpkeepStatus};
 use crate::write::commit::{Committer, Done, MakeRecord, Pending};
-use crate::{check, drill, durability, lifecycle, names, read, recover, repair, sweep, watch, write};
+use crate::{check, drill, durability, lifecycle, names, read, recover, repair, sweep, upkeep, watch, write};
 
 /// One repository, opened. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -81,9 +85,12 @@ impl Engine {
         if let Some(id) = core.catalog.greatest_version().await? {
             core.env.observe_id(id.0);
         }
+        watch::remember(&core).await?;
         watch::start(&core);
         write::multipart::start_expiry(&core);
-        Ok(Self { committer: Committer::start(core.clone()), core, domain_warning })
+        let committer = Committer::start(core.clone());
+        upkeep::start(&core, &committer);
+        Ok(Self { committer, core, domain_warning })
     }
 
     /// How the repository is run.
@@ -99,14 +106,17 @@ impl Engine {
     /// The repository as it is now.
     pub async fn status(&self) -> Result<Status> {
         let core = &self.core;
+        let upkeep = core.upkeep.status();
         let backends = core.backends.iter().map(|backend| {
             let health = backend.health().snapshot();
+            let verified = upkeep.scrub.as_ref().and_then(|s| s.verified_ms.get(backend.name()).copied());
             BackendStatus {
+                oldest_verified_ms: verified,
                 name: backend.name().to_owned(),
                 store: backend.place(),
                 role: backend.role(),
                 domain: backend.domain().clone(),
-                reachable: backend.is_admitted() && !backend.health().is_suspect(),
+                reachable: backend.is_admitted() && backend.health().answers(),
                 error: health.last_error.clone().filter(|_| !backend.is_admitted() || !health.healthy),
                 health,
             }
@@ -119,7 +129,13 @@ impl Engine {
             domain_warning: self.domain_warning.clone(),
             counts: core.catalog.counts().await?,
             backends: backends.collect(),
+            upkeep,
         })
+    }
+
+    /// What happened of itself lately, oldest first, and what will happen from now on.
+    pub fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        self.core.events.follow()
     }
 
     /// Refuses new writes, waits for what is in flight, then closes the catalog.
@@ -343,6 +359,20 @@ impl Engine {
     /// Carries a plan out.
     pub async fn repair(&self, plan: &RepairPlan, progress: &Progress) -> Result<RepairReport> {
         repair::repair(&self.core, &self.committer, plan, progress).await
+    }
+
+    /// Works through the ledger once, now: as the worker of [`EngineConfig::heal`] does, within the same budget.
+    pub async fn heal(&self, config: &HealConfig) -> Result<UpkeepStatus> {
+        self.core.check_writable()?;
+        upkeep::heal::once(&self.core, &self.committer, config.clone()).await?;
+        Ok(self.core.upkeep.status())
+    }
+
+    /// Goes on with what is due of scrubbing, now: as the worker of [`EngineConfig::scrub`] does, within the same budget.
+    pub async fn scrub(&self, config: &ScrubConfig) -> Result<UpkeepStatus> {
+        self.core.check_writable()?;
+        upkeep::scrub::tick(&self.core, config).await?;
+        Ok(self.core.upkeep.status())
     }
 
     /// Masks each value of the spread label in turn (or the one `domain`, as `label=value` or a backend's name), and says

@@ -11,6 +11,7 @@ use crate::api::{Bill, Move, MovePlan, MoveTask, Pace, Progress};
 use crate::catalog::{BatchRow, Entry};
 use crate::core::Core;
 use crate::error::Result;
+use crate::health::Op;
 use crate::read::piece::Piece;
 use crate::stripe::Layout;
 
@@ -117,7 +118,7 @@ impl Planner<'_> {
     fn shard(&mut self, piece: &Piece, from: &str, to: &str) {
         let len = file_len(piece);
         self.plan.shards += 1;
-        match self.core.admitted(from).filter(|b| !b.health().is_suspect()) {
+        match self.core.admitted(from).filter(|b| !b.health().is_suspect(Op::Read)) {
             Some(backend) => self.meter.read(backend.name(), 1, len),
             None => {
                 self.plan.rebuilt += 1;
@@ -145,7 +146,7 @@ impl Planner<'_> {
 
     fn copy(&mut self, row: &BatchRow, from: &str, to: &str) {
         self.plan.copies += 1;
-        match self.core.admitted(from).filter(|b| !b.health().is_suspect()) {
+        match self.core.admitted(from).filter(|b| !b.health().is_suspect(Op::Read)) {
             Some(backend) => self.meter.read(backend.name(), 1, row.len_bytes),
             None => {
                 self.plan.rebuilt += 1;

@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::format::manifest::Body;
 use crate::format::shard::HEADER_LEN;
+use crate::health::Op;
 use crate::read::piece::Piece;
 use crate::stripe::CHECKSUM_LEN;
 
@@ -97,7 +98,7 @@ impl Counter<'_> {
         for (index, at) in piece.shards.iter().enumerate() {
             let Some(backend) = at.as_ref().and_then(|at| self.core.admitted(&at.backend)) else { continue };
             let price = (backend.cost().egress_per_gb * 1e6) as u64;
-            ranked.push((backend.health().is_suspect(), index >= piece.scheme.k(), price, backend.name()));
+            ranked.push((backend.health().is_suspect(Op::Read), index >= piece.scheme.k(), price, backend.name()));
         }
         ranked.sort_unstable();
         ranked.into_iter().take(piece.scheme.k()).map(|(.., name)| name.to_owned()).collect()

@@ -1,8 +1,9 @@
 //! Reading: verified blocks of the best k shards, in order, within the memory bound.
 //!
-//! Order to read: [`piece`] (what is where), [`shard_reader`] (one shard), [`stripes`] (first k of n), this file (an object).
+//! Order to read: [`piece`] (what is where), [`rank`] (which shards first), [`shard_reader`] (one shard), [`stripes`] (first k of n), this file (an object).
 
 pub(crate) mod piece;
+mod rank;
 pub(crate) mod shard_reader;
 pub(crate) mod stripes;
 

@@ -6,12 +6,13 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
-use crate::catalog::{Holder, HolderState, Located, LocatedRecord};
+use crate::catalog::{BatchRow, Holder, HolderState, Located, LocatedRecord};
 use crate::core::{Core, Fault, FaultKind, error_sentence, get_all};
 use crate::error::{Error, Result};
 use crate::format::batch::{BatchImage, Extent, InlineShards, MAX_RECORD_LEN, read_copy};
-use crate::format::manifest::{Body, Record};
+use crate::format::manifest::{Body, Manifest, Record};
 use crate::format::paths;
+use crate::health::Op;
 use crate::id::BatchId;
 use crate::read::stripes::restore_blocks;
 use crate::write;
@@ -125,7 +126,44 @@ pub(crate) async fn load_batch(core: &Core, id: BatchId, backends: &[String]) ->
     out
 }
 
+/// Reads as many copies of a batch as it takes to make any other: one, and k where small objects lie in it. Gives how many
+/// were read.
+pub(crate) async fn load_enough(core: &Core, row: &BatchRow, mut backends: Vec<String>) -> (Loaded, u64) {
+    backends.sort_by_key(|name| core.admitted(name).is_none_or(|b| b.health().is_suspect(Op::Read)));
+    let mut out = Loaded { len_bytes: row.len_bytes, ..load_batch(core, row.id, &[]).await };
+    let mut read = 0;
+    while !out.is_enough() && !backends.is_empty() {
+        let next: Vec<String> = backends.drain(..out.wanting().min(backends.len())).collect();
+        read += next.len() as u64;
+        let more = load_batch(core, row.id, &next).await;
+        out.holders.extend(more.holders);
+        out.unreachable.extend(more.unreachable);
+        for (offset, record) in more.records {
+            match out.records.get_mut(&offset) {
+                Some(known) => known.inline.extend(record.inline),
+                None => drop(out.records.insert(offset, record)),
+            }
+        }
+    }
+    (out, read)
+}
+
 impl Loaded {
+    /// How many more copies must be read so that any copy can be made; of what is not known yet, one.
+    fn wanting(&self) -> usize {
+        let of_record = |r: &LoadedRecord| match &r.record {
+            Record::Version(Manifest { body: Body::Inline(body), .. }) => {
+                body.scheme.k().saturating_sub(r.inline.len())
+            }
+            _ => 0,
+        };
+        self.records.values().map(of_record).max().unwrap_or_default().max(usize::from(self.holders.is_empty()))
+    }
+
+    fn is_enough(&self) -> bool {
+        self.wanting() == 0
+    }
+
     /// The greatest (k, m) of its records.
     pub fn scheme(&self, core: &Core) -> (usize, usize) {
         let default = core.config.scheme;

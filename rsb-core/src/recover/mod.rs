@@ -5,6 +5,7 @@
 
 mod batches;
 mod markers;
+mod reconcile;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,10 +13,14 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt};
 use object_store::PutPayload;
 
-pub(crate) use self::batches::{Loaded, list_all, load_batch};
-pub(crate) use self::markers::{add_marker, admit, init_marker, init_markers, read_marker, wrong_marker};
+pub(crate) use self::batches::{Loaded, list_all, load_batch, load_enough};
+pub(crate) use self::markers::{add_marker, admit, init_marker, init_markers, read_marker, write_marker, wrong_marker};
+pub(crate) use self::reconcile::{make_up_for_deletes, reconcile};
 use crate::api::{Progress, RebuildReport, VerifyReport};
-use crate::catalog::{BatchRow, Catalog, Commit, Holder, HolderState, MemoryCatalog};
+use crate::backend::Backend;
+use crate::catalog::{
+    BatchRow, Catalog, Commit, Holder, HolderState, LedgerEntry, LedgerItem, LedgerReason, MemoryCatalog,
+};
 use crate::core::{Core, Fault, FaultKind, put, size_of};
 use crate::error::Result;
 use crate::format::batch::BatchImage;
@@ -89,9 +94,34 @@ impl Recovery<'_> {
             return Ok(());
         }
         let row = BatchRow { id, len_bytes: loaded.len_bytes, copies: copies as u16, holders: loaded.holders.clone() };
-        let commit = Commit { batch: row, records: loaded.located(), ledger: Vec::new(), completes: Vec::new() };
+        let ledger = self.short_of(&row, &loaded);
+        let commit = Commit { batch: row, records: loaded.located(), ledger, completes: Vec::new() };
         self.catalog.commit(commit).await?;
         Ok(())
+    }
+
+    /// What a batch is short of goes in the ledger: half of it may be all that a crash left, or a backend was lost.
+    fn short_of(&self, row: &BatchRow, loaded: &Loaded) -> Vec<LedgerEntry> {
+        let away = |backend: &str| self.unreachable.contains(backend);
+        // Copies on backends that are away are nobody's loss yet.
+        let lost = usize::from(row.copies).saturating_sub(row.holders.len());
+        if lost == 0 || self.core.backends.iter().any(|b| away(b.name())) {
+            return Vec::new();
+        }
+        let Some(first) = loaded.records.values().next() else { return Vec::new() };
+        let free =
+            |b: &&Backend| b.is_admitted() && b.is_writable() && !row.holders.iter().any(|h| h.backend == b.name());
+        let homes = self.core.backends.iter().filter(free);
+        let missing = (0..row.copies).filter(|copy| !row.holders.iter().any(|h| h.copy == *copy));
+        let line = |(copy, home): (u16, &Backend)| LedgerEntry {
+            item: LedgerItem::Copy { batch: row.id, copy },
+            backend: home.name().to_owned(),
+            bucket: first.record.bucket().to_owned(),
+            key: first.record.key().to_owned(),
+            reason: LedgerReason::Missing,
+            noted_ms: self.core.env.now_ms(),
+        };
+        missing.zip(homes).map(line).collect()
     }
 
     /// Whether a batch held by too few backends becomes visible all the same.

@@ -2,7 +2,7 @@
 //! request a backend. A batch is reserved, written to its backends, committed to the catalog, and then answered.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use object_store::PutPayload;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -79,6 +79,15 @@ type Reply = oneshot::Sender<Result<Done, CommitError>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Committer(Arc<Mutex<Option<Sender>>>);
 
+/// The same, but does not keep it going.
+pub(crate) struct WeakCommitter(Weak<Mutex<Option<Sender>>>);
+
+impl WeakCommitter {
+    pub fn upgrade(&self) -> Option<Committer> {
+        self.0.upgrade().map(Committer)
+    }
+}
+
 type Sender = mpsc::Sender<(Pending, Reply)>;
 
 impl std::fmt::Debug for Pending {
@@ -107,6 +116,11 @@ impl Committer {
         send.send((pending, reply)).await.map_err(|_| closed(false))?;
         drop(send);
         answer.await.map_err(|_| closed(true))?
+    }
+
+    /// A way for who must not keep the committer going.
+    pub fn downgrade(&self) -> WeakCommitter {
+        WeakCommitter(Arc::downgrade(&self.0))
     }
 
     /// Takes no more records; those that wait are still committed.
@@ -262,7 +276,8 @@ async fn write_batch(
     let (copies, quorum) = core.record_quorum(k, m);
     let seed = id.0.as_u64_pair().1;
     let max_per_domain = core.max_per_domain(m.max(core.record_margin));
-    let scatter = Scatter { core, count: copies, ack: quorum, max_per_domain, seed, what: "manifest copy" };
+    let (file_len, what) = (image.len_bytes(), "manifest copy");
+    let scatter = Scatter { core, count: copies, ack: quorum, max_per_domain, seed, file_len, what };
     let path = paths::batch(id);
     let written =
         scatter.run(|copy| (path.clone(), PutPayload::from_bytes(image.copy(&core.checksums, copy as u16)))).await?;

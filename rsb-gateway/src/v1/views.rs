@@ -1,12 +1,18 @@
-//! What only looks: status, backends, the ledger, plans, the API's description.
+//! What only looks: status, backends, events, the ledger, plans, the API's description.
 
+use std::convert::Infallible;
+
+use futures::stream::{self, StreamExt};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 use rsb_core::catalog::{LedgerEntry, LedgerItem};
 use rsb_core::{Depth, MoveTask, Progress, Scope, WorkRequest};
 use serde::Serialize;
 use serde_json::json;
+use sync_wrapper::SyncStream;
+use tokio::sync::broadcast::error::RecvError;
 use warp::reply::{Reply, Response};
+use warp::sse;
 
 use super::token;
 use crate::call::Call;
@@ -32,6 +38,32 @@ pub(crate) async fn backends(call: Call) -> Result<Response, Problem> {
     call.caller()?;
     let status = call.app.engine().status().await?;
     Ok(super::json(StatusCode::OK, &json!({ "backends": status.backends })))
+}
+
+/// `/v1/events`: what happens of itself, as server-sent events: the latest, then each as it happens.
+pub(crate) async fn events(call: Call) -> Result<Response, Problem> {
+    only_get(&call)?;
+    call.query(&[])?;
+    call.caller()?;
+    let (recent, live) = call.app.engine().events();
+    let live = stream::unfold((live, call.app.stopping.clone()), |(mut live, stopping)| async move {
+        loop {
+            let heard = tokio::select! { heard = live.recv() => heard, () = stopping.cancelled() => return None };
+            match heard {
+                Ok(event) => return Some((event, (live, stopping))),
+                // Who is too slow misses the oldest: their numbers show it.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    });
+    let shown = stream::iter(recent).chain(live).map(|event| {
+        let name = serde_json::to_value(event.kind).unwrap_or_default();
+        let data = serde_json::to_string(&event).unwrap_or_default();
+        Ok::<_, Infallible>(sse::Event::default().event(name.as_str().unwrap_or_default()).data(data))
+    });
+    let alive = sse::keep_alive().stream(shown);
+    Ok(sse::reply(SyncStream::new(futures::TryStreamExt::into_stream(alive))).into_response())
 }
 
 /// A page of the ledger.
