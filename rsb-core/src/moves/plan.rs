@@ -21,7 +21,7 @@ const ASSUMED_RATE: u64 = 100_000_000;
 const ASSUMED_ANSWER: f64 = 0.02;
 
 pub(crate) async fn plan(core: &Core, order: &Move, progress: &Progress) -> Result<MovePlan> {
-    let mut planner = Planner { core, meter: Meter::default(), plan: MovePlan::default() };
+    let mut planner = Planner { core, meter: Meter::new(core), plan: MovePlan::default() };
     match &order.task {
         MoveTask::Drain { backend, to, .. } => {
             drain::check(core, backend, to.as_deref())?;
@@ -129,7 +129,7 @@ impl Planner<'_> {
         }
         self.meter.write(to, len);
         self.meter.read(to, 2, len);
-        self.meter.freed(from, len);
+        self.meter.freed(from, len, piece.data_id.unix_ms());
     }
 
     fn copies_of(&mut self, row: &BatchRow, from: &str, to: Option<&str>) {
@@ -155,7 +155,7 @@ impl Planner<'_> {
         }
         self.meter.write(to, row.len_bytes);
         self.meter.read(to, 1, row.len_bytes);
-        self.meter.freed(from, row.len_bytes);
+        self.meter.freed(from, row.len_bytes, row.id.unix_ms());
     }
 
     async fn rebalance(&mut self, progress: &Progress) -> Result<()> {
@@ -211,7 +211,9 @@ impl Planner<'_> {
                         .into_iter()
                         .take(piece.scheme.k())
                         .for_each(|b| self.meter.read(b, 1, file_len(piece)));
-                    holders(piece).into_iter().for_each(|b| self.meter.freed(b, file_len(piece)));
+                    holders(piece)
+                        .into_iter()
+                        .for_each(|b| self.meter.freed(b, file_len(piece), piece.data_id.unix_ms()));
                     (0..scheme.n()).for_each(|i| self.meter.write(&places[(turn + i) % places.len()], len));
                     turn += 1;
                 }
@@ -225,7 +227,7 @@ impl Planner<'_> {
         let len = u64::from(entry.at.extent.len);
         let names = keepers(&row, "");
         names.iter().for_each(|name| self.meter.read(name, 1, len));
-        names.iter().for_each(|name| self.meter.freed(name, len));
+        names.iter().for_each(|name| self.meter.freed(name, len, row.id.unix_ms()));
         let new = entry.manifest.size.div_ceil(scheme.k() as u64) + u64::from(entry.at.extent.body_len) + 80;
         self.plan.copies += scheme.n() as u64;
         (0..scheme.n()).for_each(|i| self.meter.write(&places[(turn + i) % places.len()], new));

@@ -17,6 +17,7 @@ mod multipart;
 mod multipart_crash;
 mod multipart_upkeep;
 mod mutations;
+mod planning;
 mod quorum;
 mod rebuild;
 mod reconcile;
