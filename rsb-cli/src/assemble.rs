@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rsb_backends::catalog::{Mode, SqliteCatalog};
 use rsb_backends::stores::{self, StoreSpec};
-use rsb_backends::wrappers::{RetryOptions, Timeouts, WrapOptions, wrap};
+use rsb_backends::wrappers::{RetryOptions, Timeouts, WrapOptions, classify, wrap};
 use rsb_core::catalog::{Catalog, MemoryCatalog};
 use rsb_core::codec::{Codecs, codec_named};
+use rsb_core::upkeep::{Budget, HealConfig, ScrubConfig};
 use rsb_core::{Backend, Engine, EngineConfig, Env, ErrorKind, Scheme};
 
 use crate::cli::Cli;
@@ -44,9 +45,28 @@ pub fn engine_config(config: &Config) -> Result<EngineConfig, Failure> {
     out.grace = r.grace;
     out.multipart_expiry = r.multipart_expiry;
     out.straggler_limit = r.straggler_limit;
+    out.straggler_least = r.straggler_least;
     out.hedge_after = r.hedge_after;
+    out.hedge_least = r.hedge_least;
     out.etag = config.gateway.etag;
     Ok(out)
+}
+
+/// What an engine that stays open does of itself.
+fn upkeep(config: &Config, out: &mut EngineConfig) {
+    let budget =
+        |b: &config::DayBudget| Budget { bytes: b.bytes_per_day, requests: b.requests_per_day, price: b.price_per_day };
+    let (heal, scrub) = (&config.heal, &config.scrub);
+    if !heal.every.is_zero() {
+        let (every, elsewhere_after) = (heal.every, heal.elsewhere_after);
+        out.heal = Some(HealConfig { every, elsewhere_after, budget: budget(&heal.budget) });
+    }
+    out.scrub = Some(ScrubConfig {
+        inventory_every: scrub.inventory_every,
+        sample_every: scrub.sample_every,
+        full_every: scrub.full_every,
+        budget: budget(&scrub.budget),
+    });
 }
 
 /// What a config says of one backend's store.
@@ -67,7 +87,7 @@ pub async fn backends(config: &Config) -> Result<Vec<Backend>, Failure> {
         let store = stores::build(&spec(config, backend)).await?;
         let store = wrap(&backend.name, store, &wrap_options(&backend.limits));
         let made = Backend::with(&backend.name, store, backend.domain.clone(), backend.role, backend.cost);
-        out.push(made.at(without_credentials(&config.url(backend))));
+        out.push(made.at(without_credentials(&config.url(backend))).classified_by(classify));
     }
     Ok(out)
 }
@@ -111,6 +131,8 @@ pub fn wrap_options(limits: &config::Limits) -> WrapOptions {
 /// What a repository is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
+    /// By the gateway: as `Make`, and what the repository does of itself is done here.
+    Serve,
     /// By one process at a time; a built-in default that was never used is made.
     Make,
     /// By one process at a time.
@@ -122,8 +144,11 @@ pub enum Access {
 /// Opens the repository of a config. The built-in default sets its own folders up when something is to be stored.
 pub async fn open(config: &Config, access: Access) -> Result<Engine, Failure> {
     let mut engine_config = engine_config(config)?;
+    if access == Access::Serve {
+        upkeep(config, &mut engine_config);
+    }
     let embedded = match &config.source {
-        Source::Embedded(data) if access != Access::Make && !data.exists() => {
+        Source::Embedded(data) if !matches!(access, Access::Make | Access::Serve) && !data.exists() => {
             return Err(Failure::usage(format!(
                 "there is no config, and nothing in {} yet; `rsb serve`, `rsb mb` or `rsb put` begin there, or write a config with `rsb config init`",
                 data.display()

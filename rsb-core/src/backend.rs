@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
+
+use crate::health::{Classify, ErrorClass, classify};
+pub use crate::health::{Health, HealthSnapshot};
 
 /// A hint in the extensions of a request to read: whoever asks takes the answer apart in steps of so many bytes, so pieces of
 /// that length need not be put together again. A store may pay no heed to it.
@@ -41,6 +43,10 @@ pub struct Cost {
     pub egress_per_gb: f64,
     /// 10^9 bytes stored for a month.
     pub stored_per_gb_month: f64,
+    /// Days that a file is paid for at least, also when it is removed before.
+    pub minimum_days: f64,
+    /// Bytes that a file is paid for at least.
+    pub minimum_size: u64,
 }
 
 /// One named object store. Cheap to clone.
@@ -55,6 +61,7 @@ struct Inner {
     role: Role,
     cost: Cost,
     health: Health,
+    classify: Classify,
     admitted: AtomicBool,
     drained: AtomicBool,
 }
@@ -87,6 +94,7 @@ impl Backend {
             role,
             cost,
             health: Health::default(),
+            classify,
             admitted: AtomicBool::new(false),
             drained: AtomicBool::new(false),
         }))
@@ -100,6 +108,20 @@ impl Backend {
             inner.place = Some(place.into());
         }
         self
+    }
+
+    /// The same, whose store's errors are told apart by `classify`. To be said before it is cloned.
+    #[must_use]
+    pub fn classified_by(mut self, classify: Classify) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.classify = classify;
+        }
+        self
+    }
+
+    /// The class of an error of its store.
+    pub fn class_of(&self, error: &object_store::Error) -> ErrorClass {
+        (self.0.classify)(error)
     }
 
     /// Where it is, for people.
@@ -152,71 +174,4 @@ impl Backend {
     pub fn is_writable(&self) -> bool {
         matches!(self.role(), Role::Active | Role::Spare)
     }
-}
-
-/// What is known of a backend's health: a circuit breaker and a running latency. One that failed is passed over where another
-/// can serve, and hardly waited for where none can, until it succeeds at something: the watch asks it for its marker
-/// every few seconds, so no write and no read has to be the probe.
-#[derive(Default)]
-pub struct Health {
-    failures_in_row: AtomicU32,
-    latency_us: AtomicU64,
-    last_error: Mutex<Option<String>>,
-}
-
-/// A backend's health at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HealthSnapshot {
-    /// No failure since the last success.
-    pub healthy: bool,
-    /// Failures since the last success.
-    pub failures_in_row: u32,
-    /// Running mean of the time to the first answer, milliseconds.
-    pub latency_ms: u64,
-    /// What the last failure said.
-    pub last_error: Option<String>,
-}
-
-impl Health {
-    /// An operation succeeded; `latency` is the time it took to answer, where that says something of the backend.
-    pub fn succeeded(&self, latency: Option<Duration>) {
-        self.failures_in_row.store(0, Ordering::Relaxed);
-        if let Some(latency) = latency {
-            let new = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-            let old = self.latency_us.load(Ordering::Relaxed);
-            self.latency_us.store(if old == 0 { new } else { (old * 7 + new) / 8 }, Ordering::Relaxed);
-        }
-    }
-
-    /// An operation failed in a way that speaks of the backend (not "not found").
-    pub fn failed(&self, error: &str) {
-        self.failures_in_row.fetch_add(1, Ordering::Relaxed);
-        *lock(&self.last_error) = Some(error.to_owned());
-    }
-
-    /// Whether it should be passed over where another can serve.
-    pub fn is_suspect(&self) -> bool {
-        self.failures_in_row.load(Ordering::Relaxed) > 0
-    }
-
-    /// Running mean of the time to the first answer.
-    pub fn latency(&self) -> Duration {
-        Duration::from_micros(self.latency_us.load(Ordering::Relaxed))
-    }
-
-    /// Everything known now.
-    pub fn snapshot(&self) -> HealthSnapshot {
-        let failures_in_row = self.failures_in_row.load(Ordering::Relaxed);
-        HealthSnapshot {
-            healthy: failures_in_row == 0,
-            failures_in_row,
-            latency_ms: self.latency_us.load(Ordering::Relaxed) / 1000,
-            last_error: lock(&self.last_error).clone(),
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // A poisoned lock here guards plain values that are valid at every step.
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,11 +17,15 @@ use crate::backend::Backend;
 use crate::catalog::Catalog;
 use crate::codec::Codecs;
 use crate::engine::EngineConfig;
-use crate::env::Env;
+use crate::env::{Env, Flaw};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Events;
 use crate::format::checksum::Checksums;
+use crate::health::{Bounds, Op};
 use crate::id::{BatchId, DataId, RepositoryId, UploadId};
 use crate::lease::Leases;
+use crate::upkeep::Upkeep;
+use crate::watch::Absences;
 
 /// Objects that share one of so many locks wait for each other's revisions.
 const REVISION_LOCKS: u64 = 64;
@@ -41,15 +45,25 @@ pub(crate) struct Core {
     pub env: Env,
     pub checksums: Checksums,
     pub leases: Leases,
+    pub events: Arc<Events>,
+    pub upkeep: Upkeep,
+    pub absences: Mutex<Absences>,
     /// Background work that outlives the call that started it; `close` waits for it.
     pub tasks: TaskTracker,
     pub write_memory: MemoryPool,
     pub read_memory: MemoryPool,
     /// Data ids whose bytes are arriving: no sweep touches them, however old they get.
     arriving: Mutex<BTreeSet<DataId>>,
+    /// Batches that are being written: what is seen of them says nothing yet.
+    flying: Mutex<BTreeSet<BatchId>>,
     read_only: Mutex<Option<String>>,
     /// Why the history is not sure, so that writes could contradict it.
     uncertain: Mutex<Option<String>>,
+    /// The catalog is being made anew, or was not made to the end: what it does not show may be there.
+    catalog_partial: AtomicBool,
+    /// Held together by those who change the catalog or remove what it does not name, alone by the one who makes it anew.
+    /// `moving` is taken first. Nobody may wait for a commit while holding it: the commit would wait for the one who waits to hold it alone.
+    pub whole: tokio::sync::RwLock<()>,
     /// One revision of a version is written at a time: two writers of the same number would lose one of them.
     revisions: Vec<tokio::sync::Mutex<()>>,
     /// Held from looking at an upload's parts to changing what it has, so that none is removed while it is completed.
@@ -88,7 +102,23 @@ impl Core {
         env: Env,
     ) -> Self {
         let memory = config.memory_limit;
+        let events = Arc::new(Events::new(env.clone()));
+        for backend in &backends {
+            backend.health().set_bounds(Bounds {
+                hedge: (config.hedge_least.min(config.hedge_after), config.hedge_after),
+                straggler: (config.straggler_least.min(config.straggler_limit), config.straggler_limit),
+            });
+            let (events, name) = (Arc::downgrade(&events), backend.name().to_owned());
+            backend.health().listen(Arc::new(move |kind, detail| {
+                if let Some(events) = events.upgrade() {
+                    events.tell(kind, Some(&name), detail);
+                }
+            }));
+        }
         Self {
+            events,
+            upkeep: Upkeep::default(),
+            absences: Mutex::default(),
             checksums: Checksums::new(repository),
             repository,
             record_margin,
@@ -102,8 +132,11 @@ impl Core {
             write_memory: MemoryPool::new(memory / 2),
             read_memory: MemoryPool::new(memory / 4),
             arriving: Mutex::default(),
+            flying: Mutex::default(),
             read_only: Mutex::new(config.read_only.then(|| "it was opened read-only".to_owned())),
             uncertain: Mutex::default(),
+            catalog_partial: AtomicBool::new(false),
+            whole: tokio::sync::RwLock::default(),
             revisions: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             uploads: (0..REVISION_LOCKS).map(|_| Arc::default()).collect(),
             batches: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
@@ -130,6 +163,9 @@ impl Core {
     /// more than m, so that any n - m backends show the record.
     pub fn ack_count(&self, k: usize, m: usize) -> usize {
         let margin = self.config.ack_margin.unwrap_or_else(|| m.saturating_sub(1).max(1)).min(m);
+        if self.env.has(Flaw::AcknowledgesEarly) {
+            return k;
+        }
         k + margin
     }
 
@@ -158,6 +194,23 @@ impl Core {
         *lock(&self.uncertain) = reason;
     }
 
+    /// Says whether the catalog shows all there is.
+    pub fn set_catalog_partial(&self, partial: bool) {
+        self.catalog_partial.store(partial, Ordering::SeqCst);
+    }
+
+    /// An error while what was looked up may be missing, or old, for no other reason than that the catalog is being made
+    /// anew. Asked after the look-up.
+    pub fn check_catalog_whole(&self) -> Result<()> {
+        if !self.catalog_partial.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        Err(Error::unavailable(format!(
+            "the catalog of repository {:?} is being rebuilt; try again when it is done (`rsb catalog rebuild` ends a rebuild that was broken off)",
+            self.config.name
+        )))
+    }
+
     /// Why it was closed to writes, apart from an uncertain history.
     pub fn closed_reason(&self) -> Option<String> {
         lock(&self.read_only).clone()
@@ -169,6 +222,7 @@ impl Core {
 
     /// An error when writes are refused.
     pub fn check_writable(&self) -> Result<()> {
+        self.check_catalog_whole()?;
         match self.read_only_reason() {
             Some(reason) => Err(Error::new(
                 ErrorKind::ReadOnly,
@@ -221,6 +275,17 @@ impl Core {
         Arriving { core: self.clone(), id }
     }
 
+    /// Says that a batch is being written, until the guard is dropped: until it is committed or undone.
+    pub fn flying(self: &Arc<Self>, id: BatchId) -> Flying {
+        lock(&self.flying).insert(id);
+        Flying { core: self.clone(), id }
+    }
+
+    /// Whether a batch is being written.
+    pub fn is_flying(&self, id: BatchId) -> bool {
+        lock(&self.flying).contains(&id)
+    }
+
     /// The smallest data id whose bytes are arriving.
     pub fn first_arriving(&self) -> Option<DataId> {
         lock(&self.arriving).first().copied()
@@ -236,6 +301,18 @@ pub(crate) struct Arriving {
 impl Drop for Arriving {
     fn drop(&mut self) {
         lock(&self.core.arriving).remove(&self.id);
+    }
+}
+
+/// See [`Core::flying`].
+pub(crate) struct Flying {
+    core: Arc<Core>,
+    id: BatchId,
+}
+
+impl Drop for Flying {
+    fn drop(&mut self) {
+        lock(&self.core.flying).remove(&self.id);
     }
 }
 
@@ -292,15 +369,15 @@ impl Fault {
 }
 
 /// Sorts an error of a store, and tells the backend's health.
-pub(crate) fn fault_of(backend: &Backend, error: &object_store::Error) -> Fault {
+pub(crate) fn fault_of(backend: &Backend, op: Op, error: &object_store::Error) -> Fault {
     match error {
         object_store::Error::NotFound { .. } => {
-            backend.health().succeeded(None);
+            backend.health().succeeded(op, None);
             Fault { kind: FaultKind::Missing, detail: "it is not there".into() }
         }
         other => {
             let detail = error_sentence(other);
-            backend.health().failed(&detail);
+            backend.health().failed(op, backend.class_of(other), &detail);
             Fault::unreachable(detail)
         }
     }
@@ -323,15 +400,15 @@ pub(crate) fn error_sentence(error: &dyn std::error::Error) -> String {
 
 /// Writes one file, whole.
 pub(crate) async fn put(backend: &Backend, path: &Path, payload: PutPayload) -> Result<(), Fault> {
-    let start = Instant::now();
+    let (start, op) = (Instant::now(), Op::write(payload.content_length() as u64));
     match backend.store().put(path, payload).await {
         Ok(_) => {
-            backend.health().succeeded(Some(start.elapsed()));
+            backend.health().succeeded(op, Some(start.elapsed()));
             Ok(())
         }
         Err(error) => {
             let detail = error_sentence(&error);
-            backend.health().failed(&detail);
+            backend.health().failed(op, backend.class_of(&error), &detail);
             Err(Fault::unreachable(detail))
         }
     }
@@ -340,21 +417,21 @@ pub(crate) async fn put(backend: &Backend, path: &Path, payload: PutPayload) -> 
 /// Reads a whole file, at most `limit` bytes of it.
 pub(crate) async fn get_all(backend: &Backend, path: &Path, limit: u64) -> Result<bytes::Bytes, Fault> {
     let start = Instant::now();
-    let result = backend.store().get(path).await.map_err(|e| fault_of(backend, &e))?;
-    backend.health().succeeded(Some(start.elapsed()));
+    let result = backend.store().get(path).await.map_err(|e| fault_of(backend, Op::Read, &e))?;
+    backend.health().succeeded(Op::Read, Some(start.elapsed()));
     if result.meta.size > limit {
         return Err(Fault::corrupt(format!(
             "it has {} bytes, more than the {limit} that were expected",
             result.meta.size
         )));
     }
-    result.bytes().await.map_err(|e| fault_of(backend, &e))
+    result.bytes().await.map_err(|e| fault_of(backend, Op::Read, &e))
 }
 
 /// The size of a file.
 pub(crate) async fn size_of(backend: &Backend, path: &Path) -> Result<u64, Fault> {
-    let meta = backend.store().head(path).await.map_err(|e| fault_of(backend, &e))?;
-    backend.health().succeeded(None);
+    let meta = backend.store().head(path).await.map_err(|e| fault_of(backend, Op::Read, &e))?;
+    backend.health().succeeded(Op::Read, None);
     Ok(meta.size)
 }
 
@@ -367,12 +444,12 @@ pub(crate) fn ranged(range: std::ops::Range<u64>) -> GetOptions {
 pub(crate) async fn delete(backend: &Backend, path: &Path) -> Result<(), Fault> {
     match backend.store().delete(path).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => {
-            backend.health().succeeded(None);
+            backend.health().succeeded(Op::SmallWrite, None);
             Ok(())
         }
         Err(error) => {
             let detail = error_sentence(&error);
-            backend.health().failed(&detail);
+            backend.health().failed(Op::SmallWrite, backend.class_of(&error), &detail);
             Err(Fault::unreachable(detail))
         }
     }

@@ -2,7 +2,9 @@
 //! knows `object_store::ObjectStore` and never a provider, an SQL driver or an HTTP server.
 //!
 //! Read in this order: [`scheme`], [`codec`], [`stripe`] (pure arithmetic), [`mod@format`] (bytes ↔ types), [`backend`] and
-//! [`placement`], [`catalog`], then the engine's parts and its façade [`engine`]. [`object_lock`] says what nobody may delete,
+//! [`placement`], [`catalog`], then the engine's parts and its façade [`engine`]. [`health`] is
+//! what is known of a backend, [`events`] what happens without being asked for,
+//! [`upkeep`] what it does of itself. [`object_lock`] says what nobody may delete,
 //! [`lifecycle`] what is to end by itself.
 
 pub mod api;
@@ -12,10 +14,13 @@ mod check;
 pub mod codec;
 mod core;
 mod drill;
+pub mod durability;
 pub mod engine;
 pub mod env;
 pub mod error;
+pub mod events;
 pub mod format;
+pub mod health;
 pub mod id;
 mod lease;
 pub mod lifecycle;
@@ -31,6 +36,7 @@ pub mod stripe;
 mod sweep;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+pub mod upkeep;
 mod watch;
 mod write;
 
@@ -39,5 +45,6 @@ pub use backend::{Backend, Cost, Role};
 pub use engine::{Completing, Engine, EngineConfig};
 pub use env::Env;
 pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, EventKind};
 pub use placement::Spread;
 pub use scheme::Scheme;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::backend::{Backend, Role};
 use crate::error::{Error, Result};
+use crate::health::Op;
 
 /// The domain label of which no m+1 shards may share a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl<'a> Placer<'a> {
             let turn = (seed % candidates.len() as u64) as usize;
             candidates.rotate_left(turn);
         }
-        candidates.sort_by_key(|b| (b.role() == Role::Spare, b.health().is_suspect()));
+        candidates.sort_by_key(|b| (b.role() == Role::Spare, b.health().is_suspect(Op::LargeWrite)));
         Self { candidates, spread, max_per_domain: max_per_domain.max(1), used: Vec::new() }
     }
 
@@ -112,7 +113,7 @@ impl<'a> Placer<'a> {
 
     /// The next backend for a shard; `None` when no more are allowed.
     pub fn next(&mut self, allow: impl Fn(&Backend) -> bool) -> Option<&'a Backend> {
-        let at = self.candidates.iter().position(|b| allow(b) && self.has_room(b))?;
+        let at = self.candidates.iter().position(|b| self.has_room(b) && allow(b))?;
         let backend = self.candidates.remove(at);
         self.used.push(backend);
         Some(backend)

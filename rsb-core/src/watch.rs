@@ -1,18 +1,30 @@
-//! The watch over the backends: one that was away is used as soon as it shows its marker, and one that fails is asked
-//! whether it still has it. So a disk that comes back needs no restart, and one that comes back empty, or as another's, is
-//! neither read nor written.
+//! The watch over the backends: one that was away is used as soon as it shows its marker and it is known what it missed, and
+//! one that fails is asked whether it still has it. So a disk that comes back needs no restart, and one that comes back
+//! empty, or as another's, is neither read nor written.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
+use tokio::time::Instant;
 
 use crate::api::Progress;
 use crate::backend::Backend;
-use crate::core::Core;
-use crate::recover::{catch_up, judge_certainty, read_marker, wrong_marker};
+use crate::core::{Core, lock};
+use crate::error::Result;
+use crate::events::EventKind;
+use crate::health::{ErrorClass, Op};
+use crate::recover::{
+    UNDECIDED, catch_up, decide, judge_certainty, make_up_for_deletes, read_marker, reconcile, wrong_marker,
+};
 
 /// The well ones are asked too, in one round of so many: every five minutes, which costs a request each.
 const WELL_ONES_EACH: u64 = 30;
+/// One that did not answer for this long may have been put back to an old state: it is compared with the catalog.
+const MAY_HAVE_CHANGED: Duration = Duration::from_secs(60);
+/// The catalog's named value with the names of those that were away last, so that a restart does not forget it.
+const AWAY: &str = "backends_away";
 
 /// Watches until the repository is closed or let go of.
 pub(crate) fn start(core: &Arc<Core>) {
@@ -20,6 +32,7 @@ pub(crate) fn start(core: &Arc<Core>) {
     core.tasks.spawn(async move {
         for round in 1u64.. {
             tokio::select! {
+                biased;
                 () = closing.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
@@ -33,9 +46,24 @@ pub(crate) fn start(core: &Arc<Core>) {
     });
 }
 
-/// Asks for the markers of backends that are away or have failed since their last success.
+/// Since when backends do not answer.
+pub(crate) type Absences = BTreeMap<String, Instant>;
+
+/// Takes up from the last run which backends were away then.
+pub(crate) async fn remember(core: &Core) -> Result<()> {
+    let names = core.catalog.value(AWAY).await?.unwrap_or_default();
+    let now = Instant::now();
+    // Backend names hold no line's end.
+    let long = now.checked_sub(MAY_HAVE_CHANGED).unwrap_or(now);
+    let known = names.lines().filter(|name| core.backend(name).is_some()).map(|name| (name.to_owned(), long));
+    lock(&core.absences).extend(known);
+    Ok(())
+}
+
+/// Asks for the markers of backends that are away or ill.
 async fn look_at_the_ill(core: &Arc<Core>) {
-    let ill = core.backends.iter().filter(|b| !b.is_admitted() || !b.health().snapshot().healthy);
+    let absent = |b: &Backend| lock(&core.absences).contains_key(b.name());
+    let ill = core.backends.iter().filter(|b| !b.is_admitted() || b.health().is_ill() || absent(b));
     look(core, ill.cloned().collect()).await;
 }
 
@@ -44,11 +72,33 @@ pub(crate) async fn look_at_all(core: &Arc<Core>) {
     look(core, core.backends.clone()).await;
 }
 
+/// Asks one backend for its marker: something was done about it.
+pub(crate) async fn look_again(core: &Arc<Core>, backend: &Backend) {
+    look(core, vec![backend.clone()]).await;
+}
+
 async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
-    let count = backends.len().max(1);
+    let (count, before) = (backends.len().max(1), lock(&core.absences).clone());
     let looks = stream::iter(backends).map(|backend| async move { look_at(core, &backend).await });
     let came_back: Vec<bool> = looks.buffer_unordered(count).collect().await;
-    if came_back.contains(&true) && core.is_uncertain() && core.closed_reason().is_none() {
+    let away = lock(&core.absences).clone();
+    if away.keys().ne(before.keys()) && core.closed_reason().is_none() {
+        let names = away.into_keys().collect::<Vec<_>>().join("\n");
+        if let Err(error) = core.catalog.set_value(AWAY, Some(names).filter(|n| !n.is_empty())).await {
+            tracing::debug!(%error, "which backends are away could not be remembered");
+        }
+    }
+    if core.closed_reason().is_some() || core.config.read_only {
+        return;
+    }
+    let all_well = core.backends.iter().all(|b| b.is_admitted() && !b.health().is_ill());
+    if all_well && matches!(core.catalog.value(UNDECIDED).await, Ok(Some(_))) {
+        // What they hold, or not, tells what was in doubt.
+        if let Err(error) = decide(core, &Progress::default()).await {
+            tracing::error!(%error, "the catalog could not be rebuilt with the backends that are back");
+        }
+    }
+    if core.is_uncertain() && (all_well || came_back.contains(&true)) {
         // What it holds may be what was missing to be sure of the history.
         match catch_up(core, core.catalog.as_ref(), None, true, &Progress::default()).await {
             Ok(report) => judge_certainty(core, &report),
@@ -58,18 +108,16 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
 }
 
 /// Admits or expels a backend by its marker. Whether it came back.
-async fn look_at(core: &Core, backend: &Backend) -> bool {
+async fn look_at(core: &Arc<Core>, backend: &Backend) -> bool {
     let (name, was_admitted) = (backend.name(), backend.is_admitted());
     match read_marker(backend).await {
         // It does not answer: what is known of it stays.
-        Err(_) => return false,
+        Err(_) => {
+            lock(&core.absences).entry(name.to_owned()).or_insert_with(Instant::now);
+            return false;
+        }
         Ok(Some(found)) => match wrong_marker(backend, &found, core.repository) {
-            None if was_admitted => return false,
-            None => {
-                tracing::warn!(backend = name, "is back");
-                backend.admit();
-                return true;
-            }
+            None => return welcome(core, backend, was_admitted).await,
             Some(error) => tracing::error!(backend = name, "is not used any more: {error}"),
         },
         Ok(None) if was_admitted => tracing::error!(
@@ -78,7 +126,39 @@ async fn look_at(core: &Core, backend: &Backend) -> bool {
         ),
         Ok(None) => {}
     }
+    lock(&core.absences).entry(name.to_owned()).or_insert_with(Instant::now);
+    if was_admitted {
+        core.events.tell(EventKind::BackendExpelled, Some(name), "it does not show this repository's marker any more");
+    }
     backend.expel();
-    backend.health().failed("it does not show this repository's marker");
+    backend.health().failed(Op::Read, ErrorClass::Other, "it does not show this repository's marker");
     false
+}
+
+/// A backend shows its marker. What it missed is found out before it is used again. Whether it was not used before.
+async fn welcome(core: &Arc<Core>, backend: &Backend, was_admitted: bool) -> bool {
+    let name = backend.name();
+    let since = lock(&core.absences).get(name).copied();
+    let long = since.is_some_and(|since| since.elapsed() >= MAY_HAVE_CHANGED);
+    if (!was_admitted || long) && core.closed_reason().is_none() {
+        match reconcile(core, backend).await {
+            Ok(missed) => {
+                backend.admit();
+                let detail =
+                    format!("it is back; it missed {} shards and {} manifest copies", missed.shards, missed.copies);
+                core.events.tell(EventKind::BackendBack, Some(name), detail);
+            }
+            Err(error) => {
+                tracing::warn!(backend = name, %error, "is back, but it could not be found out what it missed");
+                return false;
+            }
+        }
+        if let Err(error) = make_up_for_deletes(core, backend).await {
+            tracing::warn!(backend = name, %error, "what should have been deleted from it could not be; the sweep will");
+        }
+    }
+    backend.admit();
+    lock(&core.absences).remove(name);
+    backend.health().recovered();
+    !was_admitted
 }

@@ -101,7 +101,7 @@ mod tests {
     use rsb_core::{BackendStatus, Scheme};
 
     fn status(reachable: usize, of: usize, read_only: Option<&str>) -> Status {
-        let health = HealthSnapshot { healthy: true, failures_in_row: 0, latency_ms: 0, last_error: None };
+        let health = HealthSnapshot { healthy: true, ..HealthSnapshot::default() };
         let backend = |i: usize| BackendStatus {
             name: format!("b{i}"),
             store: "memory".into(),
@@ -109,6 +109,7 @@ mod tests {
             domain: Default::default(),
             reachable: i < reachable,
             health: health.clone(),
+            oldest_verified_ms: None,
             error: None,
         };
         Status {
@@ -119,6 +120,7 @@ mod tests {
             domain_warning: None,
             counts: Default::default(),
             backends: (0..of).map(backend).collect(),
+            upkeep: Default::default(),
         }
     }
 

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method};
-use rsb_core::Status;
 use rsb_core::codec::{Codecs, ErasureCodec};
+use rsb_core::health::BreakerState;
+use rsb_core::upkeep::{Cycle, Spent};
+use rsb_core::{BackendStatus, Depth, Status};
 use tokio::time::Instant;
 use tracing::Instrument;
 use warp::reply::{Reply, Response};
@@ -117,13 +119,90 @@ fn gauges(text: &mut String, status: &Status) {
             backends(|b| f64::from(b.health.failures_in_row)),
         ),
         (
-            "rsb_backend_latency_seconds",
-            "Running mean of the backend's time to its first answer.",
-            backends(|b| b.health.latency_ms as f64 / 1000.0),
+            "rsb_backend_hedge_seconds",
+            "A read from the backend is hedged after so long.",
+            backends(|b| b.health.hedge_after_ms / 1000.0),
+        ),
+        (
+            "rsb_backend_straggler_seconds",
+            "Once enough others are durable, a large write to the backend is waited for so long.",
+            backends(|b| b.health.straggler_limit_ms / 1000.0),
         ),
     ] {
         gauge(text, name, help, &values);
     }
+    let breakers = several(status, &|b, out| {
+        for (side, state) in [("read", b.health.read_breaker), ("write", b.health.write_breaker)] {
+            let level = match state {
+                BreakerState::Closed => 0.0,
+                BreakerState::HalfOpen => 1.0,
+                BreakerState::Open => 2.0,
+            };
+            out.push((format!("side=\"{side}\""), level));
+        }
+    });
+    gauge(text, "rsb_backend_breaker", "0 closed, 1 half open (one trial), 2 open (left alone).", &breakers);
+    let latency = several(status, &|b, out| {
+        for (op, times) in &b.health.times {
+            for (quantile, ms) in [("0.5", times.p50_ms), ("0.95", times.p95_ms), ("0.99", times.p99_ms)] {
+                out.push((format!("op=\"{}\",quantile=\"{quantile}\"", op.as_str()), ms / 1000.0));
+            }
+        }
+    });
+    gauge(text, "rsb_backend_latency_seconds", "Quantiles of the backend's recent times.", &latency);
+    let errors = several(status, &|b, out| {
+        out.extend(b.health.errors.iter().map(|(c, n)| (format!("class=\"{}\"", c.as_str()), *n as f64)));
+    });
+    gauge(text, "rsb_backend_errors", "Failures since the start, by class, after all retries.", &errors);
+    let verified = status.backends.iter().filter_map(|b| {
+        let ms = b.oldest_verified_ms?;
+        Some((format!("{{backend=\"{}\"}}", escape(&b.name)), ms as f64 / 1000.0))
+    });
+    let help = "Unix time since which every byte on the backend was written or verified.";
+    gauge(text, "rsb_backend_oldest_verified_seconds", help, &verified.collect::<Vec<_>>());
+    upkeep(text, status);
+}
+
+/// Values with their labels.
+type Labelled = Vec<(String, f64)>;
+
+/// Several values of each backend, each with labels of its own beside the backend's.
+fn several(status: &Status, of: &dyn Fn(&BackendStatus, &mut Labelled)) -> Labelled {
+    let mut values = Vec::new();
+    for backend in &status.backends {
+        let mut own = Vec::new();
+        of(backend, &mut own);
+        let name = escape(&backend.name);
+        values.extend(own.into_iter().map(|(labels, value)| (format!("{{backend=\"{name}\",{labels}}}"), value)));
+    }
+    values
+}
+
+/// What the repository does of itself.
+fn upkeep(text: &mut String, status: &Status) {
+    let labelled = |label: &str, values: &[(&str, f64)]| -> Vec<(String, f64)> {
+        values.iter().map(|(name, value)| (format!("{{{label}=\"{name}\"}}"), *value)).collect()
+    };
+    let spent = |s: &Spent| [("bytes", s.bytes as f64), ("requests", s.requests as f64), ("price", s.price)];
+    if let Some(heal) = &status.upkeep.heal {
+        let done =
+            [("healed", heal.healed), ("dropped", heal.dropped), ("failed", heal.failed)].map(|(n, v)| (n, v as f64));
+        gauge(text, "rsb_heal_done", "Lines of the ledger worked on since the start.", &labelled("result", &done));
+        let left = [("backend", heal.waiting as f64), ("budget", heal.over_budget as f64)];
+        gauge(text, "rsb_heal_waiting", "Lines of the ledger that wait, and for what.", &labelled("for", &left));
+        gauge(text, "rsb_heal_spent", "Spent on healing today.", &labelled("what", &spent(&heal.spent)));
+    }
+    let Some(scrub) = &status.upkeep.scrub else { return };
+    gauge(text, "rsb_scrub_spent", "Spent on scrubbing today.", &labelled("what", &spent(&scrub.spent)));
+    let cycles = |of: fn(&Cycle) -> f64| -> Vec<(String, f64)> {
+        let name = |depth: Depth| serde_json::to_value(depth).ok().and_then(|v| v.as_str().map(str::to_owned));
+        let label = |c: &Cycle| format!("{{depth=\"{}\"}}", name(c.depth).unwrap_or_default());
+        scrub.cycles.iter().map(|cycle| (label(cycle), of(cycle))).collect()
+    };
+    let ended = cycles(|c| c.ended_ms as f64 / 1000.0);
+    gauge(text, "rsb_scrub_ended_seconds", "Unix time of the end of the last cycle; 0 for none.", &ended);
+    gauge(text, "rsb_scrub_objects", "Versions looked at in this cycle, or the last.", &cycles(|c| c.objects as f64));
+    gauge(text, "rsb_scrub_damaged", "Of them, not whole.", &cycles(|c| c.damaged as f64));
 }
 
 /// The codecs of this build, as labels.

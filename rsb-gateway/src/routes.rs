@@ -98,6 +98,8 @@ fn verbs(app: &Arc<App>) -> Door {
         .unify()
         .or(native!(warp::path!("v1" / "drill"), app, |call| v1::admin::start(call, Verb::Drill)))
         .unify()
+        .or(native!(warp::path!("v1" / "durability"), app, |call| v1::admin::start(call, Verb::Durability)))
+        .unify()
         .or(native!(warp::path!("v1" / "sweep"), app, |call| v1::admin::start(call, Verb::Sweep)))
         .unify()
         .or(native!(warp::path!("v1" / "catalog" / "rebuild"), app, |call| {
@@ -142,6 +144,8 @@ fn jobs(app: &Arc<App>) -> Door {
 fn views(app: &Arc<App>) -> Door {
     native!(warp::path!("v1" / "status"), app, |call| v1::views::status(call))
         .or(native!(warp::path!("v1" / "backends"), app, |call| v1::views::backends(call)))
+        .unify()
+        .or(native!(warp::path!("v1" / "events"), app, |call| v1::views::events(call)))
         .unify()
         .or(native!(warp::path!("v1" / "ledger"), app, |call| v1::views::ledger(call)))
         .unify()

@@ -181,12 +181,14 @@ def folders(root, counts):
             for provider, count in counts.items() for i in range(count)]
 
 
-def write_config(file, backends, data=10, parity=3, gateway=None, **repository):
-    """Writes a config and returns its path. Further keywords are keys of [repository]."""
+def write_config(file, backends, data=10, parity=3, gateway=None, heal=None, **repository):
+    """Writes a config and returns its path. Further keywords are keys of [repository]. Nothing is healed of itself, unless
+    `heal` says how."""
     values = {"name": "e2e", "data_shards": data, "parity_shards": parity, "spread": "provider",
               "catalog": "sqlite://rsb.db", **repository}
     lines = ["[repository]", *(f"{k} = {toml_value(v)}" for k, v in values.items() if v is not None)]
     lines += ["", "[gateway]", *(f"{k} = {toml_value(v)}" for k, v in (gateway or {}).items())]
+    lines += ["", "[heal]", *(f"{k} = {toml_value(v)}" for k, v in (heal or {"every": "0s"}).items())]
     for backend in backends:
         lines += ["", "[[backend]]", f"name = {toml_value(backend.name)}", f"url = {toml_value(backend.url)}",
                   f"domain = {{ provider = {toml_value(backend.provider)} }}"]
@@ -256,6 +258,10 @@ class Gateway:
     def words(self, count=25):
         """The last lines of its log."""
         return "\n" + "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+
+    @property
+    def runs(self):
+        return self.process is not None and self.process.poll() is None
 
     def kill(self):
         """SIGKILL: what a crash leaves is what there is."""

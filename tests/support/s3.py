@@ -22,16 +22,16 @@ class S3:
     def __init__(self, address, access_key, secret_key, region="us-east-1"):
         self.address, self.access_key, self.secret_key, self.region = address, access_key, secret_key, region
 
-    def _sign(self, method, path, query, body, now):
+    def _sign(self, method, path, query, body, now, service="s3"):
         stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
         digest = hashlib.sha256(body).hexdigest()
         headers = {"host": self.address, "x-amz-content-sha256": digest, "x-amz-date": stamp}
         names = ";".join(sorted(headers))
         canonical = "\n".join([method, path, query, *(f"{k}:{headers[k]}" for k in sorted(headers)), "", names, digest])
-        scope = f"{day}/{self.region}/s3/aws4_request"
+        scope = f"{day}/{self.region}/{service}/aws4_request"
         to_sign = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
         key = ("AWS4" + self.secret_key).encode()
-        for part in (day, self.region, "s3", "aws4_request"):
+        for part in (day, self.region, service, "aws4_request"):
             key = hmac.new(key, part.encode(), hashlib.sha256).digest()
         signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
         headers["authorization"] = (f"AWS4-HMAC-SHA256 Credential={self.access_key}/{scope}, "
@@ -54,6 +54,22 @@ class S3:
         if reply.status >= 300:
             raise S3Error(reply.status, data.decode(errors="replace"))
         return data
+
+    def assume_role(self, seconds=900):
+        """Temporary credentials: access key, secret key, session token."""
+        body = f"Action=AssumeRole&Version=2011-06-15&DurationSeconds={seconds}".encode()
+        headers = self._sign("POST", "/", "", body, datetime.datetime.now(datetime.timezone.utc), "sts")
+        connection = http.client.HTTPConnection(self.address, timeout=30)
+        try:
+            connection.request("POST", "/", body, {**headers, "Content-Type": "application/x-www-form-urlencoded"})
+            reply = connection.getresponse()
+            text = reply.read().decode(errors="replace")
+        finally:
+            connection.close()
+        if reply.status >= 300:
+            raise S3Error(reply.status, text)
+        return tuple(text.split(f"<{name}>")[1].split("<")[0]
+                     for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
 
     def make_bucket(self, bucket):
         self.request("PUT", bucket)

@@ -178,9 +178,9 @@ impl ObjectStore for Folder {
         tokio::task::spawn_blocking(move || {
             let path = folder.0.look()?.path_to_filesystem(&location)?;
             folder.clean_once();
-            let written = write::write(&path, &payload).map_err(|error| {
-                let source = format!("{} cannot be written: {error}", path.display()).into();
-                Error::Generic { store: STORE, source }
+            let written = write::write(&path, &payload).map_err(|error| Error::Generic {
+                store: STORE,
+                source: read::of_file(&path, "written", &error).into(),
             })?;
             Ok(PutResult { e_tag: Some(read::e_tag(&written)), version: None, extensions: Default::default() })
         })

@@ -40,6 +40,10 @@ pub struct Config {
     pub repository: Repository,
     /// How the gateway serves.
     pub gateway: Gateway,
+    /// How the gateway works the ledger off.
+    pub heal: Heal,
+    /// How the gateway looks at what is stored.
+    pub scrub: Scrub,
     /// The backends, in the file's order.
     pub backends: Vec<Backend>,
 }
@@ -98,9 +102,15 @@ pub struct Repository {
     /// How long the rest is waited for once enough shards are durable.
     #[serde(serialize_with = "units::duration")]
     pub straggler_limit: Duration,
+    /// The least of it, however quick a backend usually is.
+    #[serde(serialize_with = "units::duration")]
+    pub straggler_least: Duration,
     /// After this long without an answer a read starts a parity read.
     #[serde(serialize_with = "units::duration")]
     pub hedge_after: Duration,
+    /// The least of it, however quick a backend usually is.
+    #[serde(serialize_with = "units::duration")]
+    pub hedge_least: Duration,
     /// The catalog's address.
     pub catalog: String,
 }
@@ -148,6 +158,51 @@ pub struct Gateway {
     /// The key pairs that are let in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<Key>,
+}
+
+/// `[heal]`
+#[derive(Clone, Debug, Serialize)]
+pub struct Heal {
+    /// How often the ledger is worked off; zero: only by `rsb repair`.
+    #[serde(serialize_with = "units::duration")]
+    pub every: Duration,
+    /// After this long another backend takes the place of one that is away.
+    #[serde(serialize_with = "units::duration")]
+    pub elsewhere_after: Duration,
+    /// What it may cost.
+    #[serde(flatten)]
+    pub budget: DayBudget,
+}
+
+/// `[scrub]`; zero: never.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scrub {
+    /// How often by listings.
+    #[serde(serialize_with = "units::duration")]
+    pub inventory_every: Duration,
+    /// How often by samples.
+    #[serde(serialize_with = "units::duration")]
+    pub sample_every: Duration,
+    /// How often in full.
+    #[serde(serialize_with = "units::duration")]
+    pub full_every: Duration,
+    /// What it may cost.
+    #[serde(flatten)]
+    pub budget: DayBudget,
+}
+
+/// What something may cost in a day; without bound where absent.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct DayBudget {
+    /// Bytes read and written.
+    #[serde(serialize_with = "units::optional_size", skip_serializing_if = "Option::is_none")]
+    pub bytes_per_day: Option<u64>,
+    /// Requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_day: Option<u64>,
+    /// Money, by the cost model of the backends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_per_day: Option<f64>,
 }
 
 /// One of `gateway.storage_classes`

@@ -12,8 +12,8 @@ use rsb_core::{Cost, EtagMode, Role, Spread};
 use super::problem::Problems;
 use super::reader::Reader;
 use super::{
-    Auth, Backend, Config, Credentials, Gateway, Key, KeyStore, Limits, Prototype, Repository, Right, Secret, Source,
-    StorageClass, Tls,
+    Auth, Backend, Config, Credentials, DayBudget, Gateway, Heal, Key, KeyStore, Limits, Prototype, Repository, Right,
+    Scrub, Secret, Source, StorageClass, Tls,
 };
 
 /// Reads all sections.
@@ -24,6 +24,8 @@ pub fn read(table: &Dict, problems: &Problems<'_>, source: Source, base: PathBuf
         base,
         repository: repository(root.table("repository")),
         gateway: gateway(root.table("gateway")),
+        heal: heal(root.table("heal")),
+        scrub: scrub(root.table("scrub")),
         backends: root.tables("backend").into_iter().map(backend).collect(),
     };
     root.finish();
@@ -44,6 +46,8 @@ fn repository(r: Reader<'_>) -> Repository {
         grace: r.duration("grace").unwrap_or(Duration::from_secs(24 * 3600)),
         multipart_expiry: r.duration("multipart_expiry").unwrap_or(Duration::from_secs(7 * 24 * 3600)),
         straggler_limit: r.duration("straggler_limit").unwrap_or(Duration::from_secs(2)),
+        straggler_least: r.duration("straggler_least").unwrap_or(Duration::from_millis(200)),
+        hedge_least: r.duration("hedge_least").unwrap_or(Duration::from_millis(50)),
         hedge_after: r.duration("hedge_after").unwrap_or(Duration::from_millis(500)),
         catalog: r.string("catalog").unwrap_or_else(|| "sqlite://rsb.db".into()),
     };
@@ -88,6 +92,37 @@ fn gateway(r: Reader<'_>) -> Gateway {
     };
     r.finish();
     out
+}
+
+fn heal(r: Reader<'_>) -> Heal {
+    let out = Heal {
+        every: r.duration("every").unwrap_or(Duration::from_secs(10)),
+        elsewhere_after: r.duration("elsewhere_after").unwrap_or(Duration::from_secs(3600)),
+        budget: day_budget(&r, DayBudget::default()),
+    };
+    r.finish();
+    out
+}
+
+fn scrub(r: Reader<'_>) -> Scrub {
+    let every = |key: &'static str, days: u64| r.duration(key).unwrap_or(Duration::from_secs(days * 24 * 3600));
+    let least = DayBudget { bytes_per_day: Some(1 << 30), requests_per_day: Some(100_000), price_per_day: None };
+    let out = Scrub {
+        inventory_every: every("inventory_every", 1),
+        sample_every: every("sample_every", 7),
+        full_every: every("full_every", 90),
+        budget: day_budget(&r, least),
+    };
+    r.finish();
+    out
+}
+
+fn day_budget(r: &Reader<'_>, default: DayBudget) -> DayBudget {
+    DayBudget {
+        bytes_per_day: r.size("bytes_per_day", 0, 1 << 60).or(default.bytes_per_day),
+        requests_per_day: r.count("requests_per_day", 0, usize::MAX).map(|n| n as u64).or(default.requests_per_day),
+        price_per_day: r.amount("price_per_day").or(default.price_per_day),
+    }
 }
 
 fn storage_class((name, r): (String, Reader<'_>)) -> Option<(String, StorageClass)> {
@@ -231,6 +266,8 @@ fn cost(r: Reader<'_>) -> Cost {
         put_per_million: amount("put_per_million"),
         egress_per_gb: amount("egress_per_gb"),
         stored_per_gb_month: amount("stored_per_gb_month"),
+        minimum_days: amount("minimum_days"),
+        minimum_size: r.size("minimum_size", 0, 1 << 40).unwrap_or_default(),
     };
     r.finish();
     out

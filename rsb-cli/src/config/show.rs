@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 use url::Url;
 
-use super::{Backend, Config, Gateway, Repository};
+use super::{Backend, Config, Gateway, Heal, Repository, Scrub};
 
 /// What stands for a secret.
 pub const HIDDEN: &str = "(hidden)";
@@ -15,6 +15,8 @@ pub const HIDDEN: &str = "(hidden)";
 pub struct Shown<'a> {
     repository: Repository,
     gateway: &'a Gateway,
+    heal: &'a Heal,
+    scrub: &'a Scrub,
     backend: &'a [Backend],
 }
 
@@ -23,7 +25,13 @@ impl<'a> Shown<'a> {
     pub fn of(config: &'a Config) -> Self {
         let mut repository = config.repository.clone();
         repository.catalog = without_secret(&repository.catalog);
-        Self { repository, gateway: &config.gateway, backend: &config.backends }
+        Self {
+            repository,
+            gateway: &config.gateway,
+            heal: &config.heal,
+            scrub: &config.scrub,
+            backend: &config.backends,
+        }
     }
 }
 

@@ -32,6 +32,14 @@ pub fn size<S: Serializer>(bytes: &u64, s: S) -> Result<S::Ok, S::Error> {
     s.serialize_str(&format_size(*bytes))
 }
 
+/// Serializes a size that may be absent, likewise.
+pub fn optional_size<S: Serializer>(bytes: &Option<u64>, s: S) -> Result<S::Ok, S::Error> {
+    match bytes {
+        Some(bytes) => size(bytes, s),
+        None => s.serialize_none(),
+    }
+}
+
 /// Serializes a duration as a person writes it.
 pub fn duration<S: Serializer>(duration: &Duration, s: S) -> Result<S::Ok, S::Error> {
     s.collect_str(&humantime::format_duration(*duration))

@@ -24,7 +24,7 @@ pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
     for warning in gateway.validate().map_err(|e| Failure::new(USAGE, e.to_string()))? {
         tracing::warn!("{warning}");
     }
-    let engine = assemble::open(&config, Access::Make).await?;
+    let engine = assemble::open(&config, Access::Serve).await?;
     // After the repository is opened, so that of two that start at once only the one that has the catalog makes a pair.
     let pair = wants_pair(&config).then(|| KeyPair::beside(&config)).transpose()?;
     gateway.keys.extend(pair.as_ref().map(KeyPair::access));

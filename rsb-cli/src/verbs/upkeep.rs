@@ -1,7 +1,9 @@
 //! `check`, `repair`, `plan`, `drill`, `backend ls`, `catalog`, `sweep`, `ledger`.
 
+use rsb_core::health::{BreakerState, Op};
 use rsb_core::{
-    CheckReport, CheckRequest, ObjectHealth, Progress, RepairPlan, RepairReport, Role, SweepReport, SweepRequest,
+    BackendStatus, CheckReport, CheckRequest, ObjectHealth, Progress, RepairPlan, RepairReport, Role, SweepReport,
+    SweepRequest,
 };
 
 use super::{depth, scope};
@@ -113,40 +115,52 @@ fn repair_text(report: &RepairReport) -> String {
             copies => format!("{copies} manifest copies"),
         }
     );
+    report.markers_restored.iter().for_each(|name| text += &format!("\n{name} has its marker again"));
     report.failed.iter().for_each(|failed| text += &format!("\nfailed: {failed}"));
     report.unrepairable.iter().for_each(|health| text += &not_whole(health));
     text
-}
-
-pub async fn drill(out: &Out, door: &dyn Door, domain: Option<&str>) -> Result<u8, Failure> {
-    let progress = Progress::new();
-    let watch = Watch::start(out, "drilling", progress.clone());
-    let report = door.drill(domain, &progress).await;
-    drop(watch);
-    let mut code = DONE;
-    for domain in &report?.domains {
-        if !domain.unreadable.is_empty() {
-            code = UNREADABLE;
-        }
-        out.say(domain, || {
-            let decode = count(domain.readable, "object");
-            format!("without {}: {decode} can be read, {} cannot", domain.domain, domain.unreadable.len())
-        })?;
-    }
-    Ok(code)
 }
 
 pub async fn backends(out: &Out, door: &dyn Door) -> Result<u8, Failure> {
     let status = door.status().await?;
     for backend in &status.backends {
         out.say(backend, || {
-            let how =
-                backend.error.clone().unwrap_or_else(|| if backend.reachable { "good".into() } else { "away".into() });
             let labels: Vec<String> = backend.domain.iter().map(|(label, value)| format!("{label}={value}")).collect();
-            format!("{:<20}  {:<9}  {:<24}  {how}", backend.name, role_word(backend.role), labels.join(","))
+            let (name, role) = (&backend.name, role_word(backend.role));
+            format!("{name:<20}  {role:<9}  {:<24}  {}", labels.join(","), how(backend))
         })?;
     }
     Ok(if status.backends.iter().all(|b| b.reachable) { DONE } else { SHORT })
+}
+
+/// How a backend is, in one line.
+fn how(backend: &BackendStatus) -> String {
+    let health = &backend.health;
+    let mut how = vec![match &backend.error {
+        Some(error) => error.clone(),
+        None if backend.reachable => "good".into(),
+        None => "away".into(),
+    }];
+    let breakers = [("reading", health.read_breaker), ("writing", health.write_breaker)];
+    how.extend(breakers.into_iter().filter_map(|(side, state)| match state {
+        BreakerState::Closed => None,
+        BreakerState::Open => Some(format!("{side} it is avoided")),
+        BreakerState::HalfOpen => Some(format!("{side} it is tried again")),
+    }));
+    let quick = |op: Op| health.times.get(&op).filter(|times| times.samples > 0);
+    let times = [("reads", Op::Read), ("writes", Op::SmallWrite), ("large writes", Op::LargeWrite)];
+    how.extend(times.into_iter().filter_map(|(word, op)| {
+        quick(op).map(|t| format!("{word} {:.0}/{:.0}/{:.0} ms", t.p50_ms, t.p95_ms, t.p99_ms))
+    }));
+    let errors: Vec<String> = health.errors.iter().map(|(class, n)| format!("{n} {}", class.as_str())).collect();
+    if !errors.is_empty() {
+        how.push(format!("failures: {}", errors.join(", ")));
+    }
+    if let Some(since) = backend.oldest_verified_ms {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(since);
+        how.push(format!("verified since {}", humantime::format_rfc3339_seconds(time)));
+    }
+    how.join("; ")
 }
 
 fn role_word(role: Role) -> &'static str {

@@ -1,6 +1,6 @@
 //! What the engine says of what it did and found: check, repair, drill, sweep, rebuild, status. Plain data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use crate::backend::{HealthSnapshot, Role};
 use crate::catalog::LedgerEntry;
 use crate::id::{BatchId, DataId, VersionId};
 use crate::scheme::Scheme;
+use crate::upkeep::UpkeepStatus;
 
 /// How deep a check looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -215,6 +216,9 @@ pub struct RepairReport {
     pub shards_rebuilt: u64,
     /// Manifest copies rebuilt, written and read back.
     pub copies_rebuilt: u64,
+    /// Backends that had lost their marker, proved to be the right ones, and have it again.
+    #[serde(default)]
+    pub markers_restored: Vec<String>,
     /// Bytes read.
     pub bytes_read: u64,
     /// Bytes written.
@@ -223,26 +227,6 @@ pub struct RepairReport {
     pub failed: Vec<String>,
     /// Objects that cannot be repaired.
     pub unrepairable: Vec<ObjectHealth>,
-}
-
-/// What a drill proved.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct DrillReport {
-    /// One line for each domain masked.
-    pub domains: Vec<DrillDomain>,
-}
-
-/// One domain of a drill.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DrillDomain {
-    /// The domain, `label=value`, or a backend's name.
-    pub domain: String,
-    /// The backends that were masked.
-    pub backends: Vec<String>,
-    /// Object versions that decode without them.
-    pub readable: u64,
-    /// Object versions that do not.
-    pub unreadable: Vec<ObjectHealth>,
 }
 
 /// What a sweep does.
@@ -312,6 +296,13 @@ pub struct RebuildReport {
     pub adopted: u64,
     /// Records left as garbage: never acknowledged, and not completable.
     pub garbage: u64,
+    /// Records shown although too few copies of them were seen, because the rest may lie on backends that are away: when
+    /// those are back, the catalog is rebuilt once more.
+    #[serde(default)]
+    pub undecided: u64,
+    /// Those left as garbage that can be read, and whose copies could not be completed now. No sweep removes them.
+    #[serde(skip)]
+    pub incomplete: BTreeSet<BatchId>,
     /// Backends that could not be listed.
     pub unreachable: Vec<String>,
     /// Sure of the whole history: not more backends were missing than the record margin.
@@ -344,6 +335,10 @@ pub struct BackendStatus {
     pub reachable: bool,
     /// What is known of its health.
     pub health: HealthSnapshot,
+    /// Every byte on it was written or verified since this time (milliseconds since the Unix epoch); absent before the first
+    /// full scrub has ended.
+    #[serde(default)]
+    pub oldest_verified_ms: Option<u64>,
     /// Why it is not reachable.
     pub error: Option<String>,
 }
@@ -365,6 +360,9 @@ pub struct Status {
     pub counts: crate::catalog::Counts,
     /// The backends.
     pub backends: Vec<BackendStatus>,
+    /// What it does of itself.
+    #[serde(default)]
+    pub upkeep: UpkeepStatus,
 }
 
 /// A page of the ledger.

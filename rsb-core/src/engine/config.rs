@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::api::EtagMode;
 use crate::placement::Spread;
 use crate::scheme::Scheme;
+use crate::upkeep::{HealConfig, ScrubConfig};
 
 /// How a repository is run. Everything but the scheme may change from one opening to the next.
 #[derive(Clone, Debug)]
@@ -28,12 +29,22 @@ pub struct EngineConfig {
     /// A multipart upload that was begun so long ago and not completed is aborted, and a completed one forgotten; zero:
     /// never.
     pub multipart_expiry: Duration,
-    /// Once enough shards are durable, the rest are waited for at most this long.
+    /// Once enough shards are durable, the rest are waited for at most this long: four times the backend's own 95th
+    /// percentile, between `straggler_least` and this.
     pub straggler_limit: Duration,
-    /// A read that has not answered for this long starts a parity read.
+    /// See `straggler_limit`.
+    pub straggler_least: Duration,
+    /// A read that has not answered for this long starts a parity read: twice the backend's own 95th percentile, between
+    /// `hedge_least` and this.
     pub hedge_after: Duration,
+    /// See `hedge_after`.
+    pub hedge_least: Duration,
     /// A backend that is away is asked for its marker this often, and one that failed is asked whether it still has it.
     pub watch_every: Duration,
+    /// The ledger is worked off so; `None`: only when asked to.
+    pub heal: Option<HealConfig>,
+    /// What is stored is looked at so; `None`: only when asked to.
+    pub scrub: Option<ScrubConfig>,
     /// How entity tags are made.
     pub etag: EtagMode,
     /// Serve reads only.
@@ -56,8 +67,12 @@ impl EngineConfig {
             grace: Duration::from_secs(24 * 3600),
             multipart_expiry: Duration::from_secs(7 * 24 * 3600),
             straggler_limit: Duration::from_secs(2),
+            straggler_least: Duration::from_millis(200),
             hedge_after: Duration::from_millis(500),
+            hedge_least: Duration::from_millis(50),
             watch_every: Duration::from_secs(10),
+            heal: None,
+            scrub: None,
             etag: EtagMode::Md5,
             read_only: false,
             accept_uncertain_history: false,

@@ -3,12 +3,15 @@
 mod buckets;
 mod config;
 mod copy;
+mod drill;
 mod lock;
 mod moves;
 mod multipart;
 mod versions;
 
 use std::sync::Arc;
+
+use tokio::sync::broadcast;
 
 pub use self::config::EngineConfig;
 pub use self::multipart::Completing;
@@ -17,16 +20,18 @@ use crate::backend::Backend;
 use crate::catalog::{BucketRule, Catalog, LedgerItem, ListItem, ListQuery, Precondition, Reserved};
 use crate::codec::{self, Codecs};
 use crate::core::Core;
-use crate::env::Env;
+use crate::env::{Env, Flaw};
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
 use crate::format::batch::InlineShards;
 use crate::format::manifest::{Body, Etag, Manifest, Record, Tombstone, Versions};
 use crate::id::{BatchId, RepositoryId, VersionId};
 use crate::object_lock::{BucketLock, ObjectLock};
 use crate::placement::{self};
 use crate::scheme::Scheme;
+use crate::upkeep::{HealConfig, ScrubConfig, UpkeepStatus};
 use crate::write::commit::{Committer, Done, MakeRecord, Pending};
-use crate::{check, drill, lifecycle, names, read, recover, repair, sweep, watch, write};
+use crate::{check, lifecycle, names, read, recover, repair, sweep, upkeep, watch, write};
 
 /// One repository, opened. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -77,13 +82,18 @@ impl Engine {
         crate::moves::apply(&core).await?;
         if !core.config.read_only {
             start_up(&core).await?;
+        } else if core.catalog.value(recover::PARTIAL).await?.is_some() {
+            core.set_catalog_partial(true);
         }
         if let Some(id) = core.catalog.greatest_version().await? {
             core.env.observe_id(id.0);
         }
+        watch::remember(&core).await?;
         watch::start(&core);
         write::multipart::start_expiry(&core);
-        Ok(Self { committer: Committer::start(core.clone()), core, domain_warning })
+        let committer = Committer::start(core.clone());
+        upkeep::start(&core, &committer);
+        Ok(Self { committer, core, domain_warning })
     }
 
     /// How the repository is run.
@@ -99,14 +109,17 @@ impl Engine {
     /// The repository as it is now.
     pub async fn status(&self) -> Result<Status> {
         let core = &self.core;
+        let upkeep = core.upkeep.status();
         let backends = core.backends.iter().map(|backend| {
             let health = backend.health().snapshot();
+            let verified = upkeep.scrub.as_ref().and_then(|s| s.verified_ms.get(backend.name()).copied());
             BackendStatus {
+                oldest_verified_ms: verified,
                 name: backend.name().to_owned(),
                 store: backend.place(),
                 role: backend.role(),
                 domain: backend.domain().clone(),
-                reachable: backend.is_admitted() && !backend.health().is_suspect(),
+                reachable: backend.is_admitted() && backend.health().answers(),
                 error: health.last_error.clone().filter(|_| !backend.is_admitted() || !health.healthy),
                 health,
             }
@@ -119,7 +132,13 @@ impl Engine {
             domain_warning: self.domain_warning.clone(),
             counts: core.catalog.counts().await?,
             backends: backends.collect(),
+            upkeep,
         })
+    }
+
+    /// What happened of itself lately, oldest first, and what will happen from now on.
+    pub fn events(&self) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        self.core.events.follow()
     }
 
     /// Refuses new writes, waits for what is in flight, then closes the catalog.
@@ -235,6 +254,7 @@ impl Engine {
         let has_lock = BucketLock::of(&settings)?.is_some();
         let _revising = if has_lock { Some(self.core.revising(bucket, key).await) } else { None };
         let entry = self.core.catalog.entry(bucket, key, version).await?;
+        self.core.check_catalog_whole()?;
         if !precondition.holds(entry.as_ref().map(|e| &e.manifest)) {
             let name = format!("{bucket}/{key}");
             return Err(Error::new(
@@ -317,6 +337,7 @@ impl Engine {
     pub async fn list(&self, query: &ListQuery) -> Result<Listing> {
         self.bucket(&query.bucket).await?;
         let page = self.core.catalog.list(query).await?;
+        self.core.check_catalog_whole()?;
         let mut listing = Listing { next: page.next, ..Listing::default() };
         for item in page.items {
             match item {
@@ -345,10 +366,18 @@ impl Engine {
         repair::repair(&self.core, &self.committer, plan, progress).await
     }
 
-    /// Masks each value of the spread label in turn (or the one `domain`, as `label=value` or a backend's name), and says
-    /// which objects would not decode.
-    pub async fn drill(&self, domain: Option<&str>, progress: &Progress) -> Result<DrillReport> {
-        drill::drill(&self.core, domain, progress).await
+    /// Works through the ledger once, now: as the worker of [`EngineConfig::heal`] does, within the same budget.
+    pub async fn heal(&self, config: &HealConfig) -> Result<UpkeepStatus> {
+        self.core.check_writable()?;
+        upkeep::heal::once(&self.core, &self.committer, config.clone()).await?;
+        Ok(self.core.upkeep.status())
+    }
+
+    /// Goes on with what is due of scrubbing, now: as the worker of [`EngineConfig::scrub`] does, within the same budget.
+    pub async fn scrub(&self, config: &ScrubConfig) -> Result<UpkeepStatus> {
+        self.core.check_writable()?;
+        upkeep::scrub::tick(&self.core, config).await?;
+        Ok(self.core.upkeep.status())
     }
 
     /// Follows the lifecycle rules of buckets, and then removes garbage older than the grace time.
@@ -386,16 +415,25 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
     catalog.set_value(recover::REPOSITORY_ID, Some(core.repository.to_string())).await?;
     let clean = catalog.value(CLEAN).await?.is_some();
     catalog.set_value(CLEAN, None).await?;
+    // A power cut that took this back would make the next start believe that nothing happened in between.
+    if !core.env.has(Flaw::OpensUnsynced) {
+        catalog.sync().await?;
+    }
     if clean {
         return Ok(());
     }
     core.doubt_uploads_so_far();
     // A batch is named before it is written and committed after, so those still open at the last stop lie from the low-water
     // mark on. Others that were in flight beside it may be a little older.
-    let from = catalog.low_water().await?.map(|id| BatchId(crate::env::id_before(id.0, CATCH_UP_MARGIN_MS)));
+    let mut from = catalog.low_water().await?.map(|id| BatchId(crate::env::id_before(id.0, CATCH_UP_MARGIN_MS)));
+    if catalog.value(recover::PARTIAL).await?.is_some() {
+        from = None;
+    }
     let report = recover::catch_up(core, catalog.as_ref(), from, true, &Progress::default()).await?;
+    recover::remember_undecided(core, &report).await?;
     let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
     catalog.release(&open).await?;
+    catalog.set_value(recover::PARTIAL, None).await?;
     recover::judge_certainty(core, &report);
     Ok(())
 }

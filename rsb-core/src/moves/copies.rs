@@ -17,6 +17,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::batch::{MAX_RECORD_LEN, read_copy};
 use crate::format::manifest::Record;
 use crate::format::paths;
+use crate::health::Op;
 use crate::id::BatchId;
 use crate::recover::load_batch;
 
@@ -167,7 +168,7 @@ impl Mover<'_> {
         let core = self.core;
         let held = row.holders.iter().any(|h| h.backend == from && h.copy == copy && h.state == HolderState::Held);
         if held
-            && let Some(backend) = core.admitted(from).filter(|b| !b.health().is_suspect())
+            && let Some(backend) = core.admitted(from).filter(|b| !b.health().is_suspect(Op::Read))
             && let Ok(bytes) = get_all(backend, &paths::batch(row.id), MAX_RECORD_LEN).await
         {
             self.meter.read(from, 1, bytes.len() as u64);

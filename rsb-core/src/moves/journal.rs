@@ -25,7 +25,7 @@ async fn keep(core: &Core, moves: &[MoveRecord]) -> Result<()> {
     core.catalog.set_value(JOURNAL, text).await
 }
 
-fn drains<'a>(record: &'a MoveRecord, name: &str) -> bool {
+fn drains(record: &MoveRecord, name: &str) -> bool {
     matches!(&record.order.task, MoveTask::Drain { backend, .. } if backend == name)
 }
 

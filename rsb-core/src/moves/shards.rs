@@ -10,6 +10,7 @@ use crate::core::{Fault, get_all, put};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::paths;
 use crate::format::shard::{HEADER_LEN, ShardHeader};
+use crate::health::Op;
 use crate::read::piece::{Piece, ShardAt};
 use crate::read::stripes::{StripeReader, WINDOW, restore_blocks};
 use crate::stripe::CHECKSUM_LEN;
@@ -61,7 +62,7 @@ impl Mover<'_> {
     async fn read_whole(&self, piece: &Piece, index: usize) -> Result<Bytes, Fault> {
         let at = piece.shards[index].as_ref().ok_or_else(|| Fault::unreachable("nobody is known to have it"))?;
         let backend = self.core.admitted(&at.backend).ok_or_else(|| Fault::unreachable("its backend is away"))?;
-        if backend.health().is_suspect() {
+        if backend.health().is_suspect(Op::Read) {
             return Err(Fault::unreachable("its backend is ill"));
         }
         let bytes = get_all(backend, &at.path, file_len(piece)).await?;

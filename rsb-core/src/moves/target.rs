@@ -2,6 +2,7 @@
 
 use crate::backend::{Backend, Role};
 use crate::core::Core;
+use crate::health::Op;
 use crate::placement::Placer;
 
 /// What is to be placed.
@@ -21,7 +22,7 @@ pub(super) struct Wish<'a> {
 impl Wish<'_> {
     /// A backend that may take it; `None` when there is none now.
     pub fn target<'c>(&self, core: &'c Core) -> Option<&'c Backend> {
-        let well = |b: &Backend| b.is_admitted() && !b.health().is_suspect();
+        let well = |b: &Backend| b.is_admitted() && !b.health().is_suspect(Op::LargeWrite);
         let first = self.prefer.and_then(|name| self.placer(core).next(|b| b.name() == name && b.is_admitted()));
         first
             .or_else(|| self.placer(core).next(|b| well(b) && b.role() == Role::Active))

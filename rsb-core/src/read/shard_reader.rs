@@ -13,8 +13,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::piece::{Piece, ShardAt};
 use crate::backend::{Backend, ReadStep};
-use crate::core::{Fault, error_sentence, fault_of, ranged};
+use crate::core::{Fault, fault_of, ranged, size_of};
 use crate::format::checksum::Checksums;
+use crate::health::{ErrorClass, Op};
 use crate::id::DataId;
 use crate::stripe::{CHECKSUM_LEN, Layout};
 
@@ -103,8 +104,11 @@ impl Work {
         let mut options = ranged(range.clone());
         options.extensions.insert(ReadStep(layout.block_len(self.stripes.start) as usize + CHECKSUM_LEN));
         let start = Instant::now();
-        let result = self.backend.store().get_opts(&self.at.path, options).await.map_err(|e| self.request_fault(&e))?;
-        self.backend.health().succeeded(Some(start.elapsed()));
+        let result = match self.backend.store().get_opts(&self.at.path, options).await {
+            Ok(result) => result,
+            Err(error) => return Err(self.fault_of(error).await),
+        };
+        self.backend.health().succeeded(Op::Read, Some(start.elapsed()));
         if result.range != range {
             return Err(Fault::corrupt(format!(
                 "it ends at byte {}, and byte {} was asked for",
@@ -115,7 +119,11 @@ impl Work {
         let mut rest = Bytes::new();
         while *next < self.stripes.end {
             let frame = layout.block_len(*next) as usize + CHECKSUM_LEN;
-            let frame = take(&mut stream, &mut rest, frame).await.map_err(|e| self.stream_fault(e))?;
+            let frame = match take(&mut stream, &mut rest, frame).await {
+                Ok(frame) => frame,
+                Err(None) => return Err(Fault::corrupt("it ended too early")),
+                Err(Some(error)) => return Err(self.fault_of(error).await),
+            };
             let (sum, block) = frame.split_at(CHECKSUM_LEN);
             if self.checksums.block(self.data_id, self.index, *next, block) != sum {
                 return Err(Fault::corrupt(format!("its block of stripe {next} does not match its checksum")));
@@ -131,29 +139,18 @@ impl Work {
         Ok(())
     }
 
-    /// A range beyond the end of a truncated file is an error of its own kind with each store, so ask for the size.
-    fn request_fault(&self, error: &object_store::Error) -> Fault {
-        let text = error_sentence(error);
-        let beyond = [
-            "InvalidGetRange",
-            "Wanted range starting",
-            "start too large",
-            "range started at",
-            "Range Not Satisfiable",
-            "416",
-            "InvalidRange",
-        ];
-        if beyond.iter().any(|word| text.contains(word)) {
-            return Fault::corrupt("it is shorter than it should be");
+    /// A range beyond the end of a truncated file is an error of its own kind with each store: where the error does not say
+    /// that the backend is out of reach, the file's size tells.
+    async fn fault_of(&self, error: object_store::Error) -> Fault {
+        use ErrorClass::{Other, Precondition, Truncated, Unsupported};
+        let told = matches!(self.backend.class_of(&error), Other | Precondition | Truncated | Unsupported);
+        if told && let Ok(size) = size_of(&self.backend, &self.at.path).await {
+            let expected = self.at.base + self.layout.frame_offset(self.layout.stripes());
+            if size < expected {
+                return Fault::corrupt(format!("it has {size} bytes, fewer than the {expected} that it should have"));
+            }
         }
-        fault_of(&self.backend, error)
-    }
-
-    fn stream_fault(&self, error: Option<object_store::Error>) -> Fault {
-        match error {
-            None => Fault::corrupt("it ended too early"),
-            Some(error) => fault_of(&self.backend, &error),
-        }
+        fault_of(&self.backend, Op::Read, &error)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Puts stripes together from the first blocks that arrive verified. A shard that fails, or is slow, is hedged by others;
 //! missing data blocks are rebuilt from any k.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,21 +14,17 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::piece::Piece;
+use super::rank::{Ranking, ShardFault, rank};
 use super::shard_reader::{Heard, ShardReader};
+use crate::backend::Backend;
 use crate::catalog::{LedgerEntry, LedgerReason};
 use crate::core::{Core, Fault, FaultKind};
+use crate::env::Flaw;
 use crate::error::{Error, ErrorKind, Result};
+use crate::health::Op;
 
 /// Stripes a shard's reader may be ahead.
 pub(crate) const WINDOW: usize = 3;
-
-/// What went wrong with a shard on the way.
-#[derive(Clone, Debug)]
-pub(crate) struct ShardFault {
-    pub index: usize,
-    pub backend: String,
-    pub fault: Fault,
-}
 
 /// Reads the stripes of one piece in order.
 pub(crate) struct StripeReader {
@@ -43,6 +39,8 @@ pub(crate) struct StripeReader {
     driven: FuturesUnordered<BoxFuture<'static, ()>>,
     /// Shards not tried yet, best first.
     candidates: Vec<usize>,
+    /// Shards on backends that nothing is known against.
+    well: BTreeSet<usize>,
     faults: Vec<ShardFault>,
     blocks: BTreeMap<u64, Vec<Option<Bytes>>>,
     send: mpsc::UnboundedSender<Heard>,
@@ -58,45 +56,23 @@ impl StripeReader {
     pub fn new(core: &Arc<Core>, piece: Piece, range: Range<u64>, object: (String, String), avoid: &[String]) -> Self {
         let stripes = piece.layout.stripes_of(&range);
         let (send, receive) = mpsc::unbounded_channel();
-        let mut reader = Self {
+        let Ranking { candidates, well, faults } = rank(core, &piece, avoid);
+        Self {
             core: core.clone(),
             next: stripes.start,
             stripes,
             range,
             readers: BTreeMap::new(),
             driven: FuturesUnordered::new(),
-            candidates: Vec::new(),
-            faults: Vec::new(),
+            candidates,
+            well,
+            faults,
             blocks: BTreeMap::new(),
             send,
             receive,
             object,
             piece,
-        };
-        reader.rank(avoid);
-        reader
-    }
-
-    /// Orders the shards: well ones before ill ones, data before parity (no decode), then by price and latency.
-    fn rank(&mut self, avoid: &[String]) {
-        let mut ranked = Vec::new();
-        for (index, at) in self.piece.shards.iter().enumerate() {
-            let Some(at) = at else { continue };
-            match self.core.admitted(&at.backend).filter(|b| !avoid.iter().any(|a| a == b.name())) {
-                Some(backend) => {
-                    let price = (backend.cost().egress_per_gb * 1e6) as u64;
-                    let parity = index >= self.piece.scheme.k();
-                    ranked.push((backend.health().is_suspect(), parity, price, backend.health().latency(), index));
-                }
-                None => self.faults.push(ShardFault {
-                    index,
-                    backend: at.backend.clone(),
-                    fault: Fault::unreachable("its backend is not reachable, or not in the config"),
-                }),
-            }
         }
-        ranked.sort();
-        self.candidates = ranked.into_iter().map(|(.., index)| index).collect();
     }
 
     fn k(&self) -> usize {
@@ -170,23 +146,29 @@ impl StripeReader {
             self.open_first(stripe, wanted);
         }
         self.blocks.entry(stripe).or_insert_with(|| vec![None; self.piece.scheme.n()]);
-        let mut since = Instant::now();
+        let begun = Instant::now();
+        let mut since = begun;
+        let mut slow = Vec::new();
         loop {
             if self.is_complete(stripe, wanted) {
                 break;
             }
             self.open_for_lost(stripe, wanted)?;
-            let patience = self.patience();
+            let patience = self.patience(stripe);
             match tokio::time::timeout_at(since + patience, self.next_heard()).await {
                 Ok(Some(heard)) => self.hear(heard).await?,
                 Ok(None) => return Err(Error::internal("the readers of a stripe are gone")),
                 Err(_) => {
+                    if slow.is_empty() {
+                        slow = self.outstanding(stripe);
+                    }
                     self.hedge(stripe);
                     since = Instant::now();
                 }
             }
         }
-        self.drop_laggards(stripe, wanted);
+        self.give_up(stripe, &slow, begun.elapsed());
+        self.drop_laggards(stripe, &slow);
         self.blocks.remove(&stripe).ok_or_else(|| Error::internal("a stripe was lost"))
     }
 
@@ -199,11 +181,7 @@ impl StripeReader {
     /// The first readers: only the wanted data shards where they are few and well, else the k best.
     fn open_first(&mut self, stripe: u64, wanted: Option<&Range<usize>>) {
         let single = self.stripes.end - self.stripes.start == 1;
-        let well = |i: usize| {
-            let at = self.piece.shards[i].as_ref();
-            self.candidates.contains(&i)
-                && at.and_then(|at| self.core.admitted(&at.backend)).is_some_and(|b| !b.health().is_suspect())
-        };
+        let well = |i: usize| self.well.contains(&i);
         let chosen: Vec<usize> = match wanted {
             Some(wanted) if single && wanted.clone().all(well) => wanted.clone().collect(),
             _ => self.candidates.iter().take(self.k()).copied().collect(),
@@ -272,10 +250,20 @@ impl StripeReader {
         }
     }
 
-    fn patience(&self) -> Duration {
-        let slowest = self.readers.keys().filter_map(|i| self.piece.shards[*i].as_ref());
-        let slowest = slowest.filter_map(|at| self.core.backend(&at.backend)).map(|b| b.health().latency()).max();
-        self.core.config.hedge_after.max(slowest.unwrap_or_default().saturating_mul(4))
+    /// Readers that owe a block of the stripe.
+    fn outstanding(&self, stripe: u64) -> Vec<usize> {
+        let lacks = |i: usize| self.blocks.get(&stripe).is_none_or(|blocks| blocks[i].is_none());
+        self.readers.iter().filter(|(i, r)| r.from <= stripe && lacks(**i)).map(|(i, _)| *i).collect()
+    }
+
+    fn backend_of(&self, index: usize) -> Option<&Backend> {
+        self.piece.shards[index].as_ref().and_then(|at| self.core.backend(&at.backend))
+    }
+
+    /// How long nothing may be heard before others are asked: what is usual for the backends that are waited for.
+    fn patience(&self, stripe: u64) -> Duration {
+        let backends = self.outstanding(stripe).into_iter().filter_map(|i| self.backend_of(i));
+        backends.map(|b| b.health().limit(Op::Read)).max().unwrap_or(self.core.config.hedge_after)
     }
 
     async fn hear(&mut self, heard: Heard) -> Result<()> {
@@ -290,6 +278,11 @@ impl StripeReader {
             }
             Err(fault) => {
                 self.readers.remove(&index);
+                if fault.kind == FaultKind::Corrupt && self.core.env.has(Flaw::TrustsBlocks) {
+                    let block = Bytes::from(vec![0; self.piece.layout.block_len(stripe) as usize]);
+                    let n = self.piece.scheme.n();
+                    self.blocks.entry(stripe).or_insert_with(|| vec![None; n])[index] = Some(block);
+                }
                 self.note(index, fault).await;
             }
         }
@@ -323,20 +316,25 @@ impl StripeReader {
         self.faults.push(ShardFault { index, backend, fault });
     }
 
-    /// Readers that did not deliver a stripe which is complete without them are ended; others go on in their place.
-    fn drop_laggards(&mut self, stripe: u64, wanted: Option<&Range<usize>>) {
+    /// Those that were hedged, and that the stripe is complete without, are not asked first the next time.
+    fn give_up(&self, stripe: u64, slow: &[usize], waited: Duration) {
+        let late = self.outstanding(stripe);
+        for backend in slow.iter().filter(|i| late.contains(*i)).filter_map(|i| self.backend_of(*i)) {
+            backend.health().gave_up(Op::Read, waited, "a read of it was overtaken by others");
+        }
+    }
+
+    /// Readers that did not deliver a stripe which is complete without them are ended, where there are more than are needed.
+    fn drop_laggards(&mut self, stripe: u64, slow: &[usize]) {
         let Some(blocks) = self.blocks.get(&stripe) else { return };
         if blocks.iter().flatten().count() < self.k() || stripe + 1 >= self.stripes.end {
             return;
         }
-        let late: Vec<usize> = self.readers.keys().copied().filter(|i| blocks[*i].is_none()).collect();
+        let mut late: Vec<usize> = self.readers.keys().copied().filter(|i| blocks[*i].is_none()).collect();
+        late.sort_by_key(|i| !slow.contains(i));
         let extra = self.readers.len().saturating_sub(self.k());
-        let _ = wanted;
         for index in late.into_iter().take(extra) {
             self.readers.remove(&index);
-            if let Some(backend) = self.piece.shards[index].as_ref().and_then(|at| self.core.backend(&at.backend)) {
-                backend.health().failed("a read was overtaken by others");
-            }
         }
     }
 

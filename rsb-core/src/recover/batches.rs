@@ -6,12 +6,13 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
-use crate::catalog::{Holder, HolderState, Located, LocatedRecord};
+use crate::catalog::{BatchRow, Holder, HolderState, Located, LocatedRecord};
 use crate::core::{Core, Fault, FaultKind, error_sentence, get_all};
 use crate::error::{Error, Result};
 use crate::format::batch::{BatchImage, Extent, InlineShards, MAX_RECORD_LEN, read_copy};
-use crate::format::manifest::{Body, Record};
+use crate::format::manifest::{Body, Manifest, Record};
 use crate::format::paths;
+use crate::health::Op;
 use crate::id::BatchId;
 use crate::read::stripes::restore_blocks;
 use crate::write;
@@ -67,6 +68,8 @@ pub(crate) struct Loaded {
     pub len_bytes: u64,
     /// Copies that verify.
     pub holders: Vec<Holder>,
+    /// Copies that are listed, and do not verify: they may have been good.
+    pub corrupt: usize,
     /// Backends that list a copy, and did not answer when it was read: nothing can be said of those.
     pub unreachable: Vec<String>,
     /// By offset: the record, its body, and the inline blocks by copy.
@@ -92,7 +95,8 @@ pub(crate) async fn load_batch(core: &Core, id: BatchId, backends: &[String]) ->
         (name, read)
     });
     let copies: Vec<_> = copies.buffered(16).collect().await;
-    let mut out = Loaded { id, len_bytes: 0, holders: Vec::new(), unreachable: Vec::new(), records: BTreeMap::new() };
+    let mut out =
+        Loaded { id, len_bytes: 0, holders: Vec::new(), corrupt: 0, unreachable: Vec::new(), records: BTreeMap::new() };
     for (name, read) in copies {
         let bytes = match read {
             Ok(bytes) => bytes,
@@ -101,7 +105,10 @@ pub(crate) async fn load_batch(core: &Core, id: BatchId, backends: &[String]) ->
                 continue;
             }
         };
-        let Ok((header, records)) = read_copy(&core.checksums, core.repository, id, &bytes) else { continue };
+        let Ok((header, records)) = read_copy(&core.checksums, core.repository, id, &bytes) else {
+            out.corrupt += 1;
+            continue;
+        };
         if records.iter().any(|r| !matches!(r, Ok(r) if r.inline.is_ok())) {
             tracing::warn!(backend = name, batch = %id, "a manifest copy does not verify");
         }
@@ -109,6 +116,8 @@ pub(crate) async fn load_batch(core: &Core, id: BatchId, backends: &[String]) ->
         if whole {
             out.len_bytes = bytes.len() as u64;
             out.holders.push(Holder { backend: name, copy: header.copy, state: HolderState::Held });
+        } else {
+            out.corrupt += 1;
         }
         for read in records.into_iter().flatten() {
             let slot = out.records.entry(read.extent.offset).or_insert_with(|| LoadedRecord {
@@ -125,7 +134,44 @@ pub(crate) async fn load_batch(core: &Core, id: BatchId, backends: &[String]) ->
     out
 }
 
+/// Reads as many copies of a batch as it takes to make any other: one, and k where small objects lie in it. Gives how many
+/// were read.
+pub(crate) async fn load_enough(core: &Core, row: &BatchRow, mut backends: Vec<String>) -> (Loaded, u64) {
+    backends.sort_by_key(|name| core.admitted(name).is_none_or(|b| b.health().is_suspect(Op::Read)));
+    let mut out = Loaded { len_bytes: row.len_bytes, ..load_batch(core, row.id, &[]).await };
+    let mut read = 0;
+    while !out.is_enough() && !backends.is_empty() {
+        let next: Vec<String> = backends.drain(..out.wanting().min(backends.len())).collect();
+        read += next.len() as u64;
+        let more = load_batch(core, row.id, &next).await;
+        out.holders.extend(more.holders);
+        out.unreachable.extend(more.unreachable);
+        for (offset, record) in more.records {
+            match out.records.get_mut(&offset) {
+                Some(known) => known.inline.extend(record.inline),
+                None => drop(out.records.insert(offset, record)),
+            }
+        }
+    }
+    (out, read)
+}
+
 impl Loaded {
+    /// How many more copies must be read so that any copy can be made; of what is not known yet, one.
+    fn wanting(&self) -> usize {
+        let of_record = |r: &LoadedRecord| match &r.record {
+            Record::Version(Manifest { body: Body::Inline(body), .. }) => {
+                body.scheme.k().saturating_sub(r.inline.len())
+            }
+            _ => 0,
+        };
+        self.records.values().map(of_record).max().unwrap_or_default().max(usize::from(self.holders.is_empty()))
+    }
+
+    fn is_enough(&self) -> bool {
+        self.wanting() == 0
+    }
+
     /// The greatest (k, m) of its records.
     pub fn scheme(&self, core: &Core) -> (usize, usize) {
         let default = core.config.scheme;

@@ -12,6 +12,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::format::marker::Marker;
 use crate::format::paths;
+use crate::health::{ErrorClass, Op};
 use crate::id::RepositoryId;
 
 /// How long a marker is waited for.
@@ -22,7 +23,11 @@ pub(crate) async fn read_marker(backend: &Backend) -> Result<Option<Marker>, Fau
     let path = paths::marker();
     let read = get_all(backend, &path, 64 << 10);
     match tokio::time::timeout(MARKER_TIMEOUT, read).await {
-        Err(_) => Err(Fault::unreachable("it did not answer in time")),
+        Err(_) => {
+            let sentence = "it did not answer in time";
+            backend.health().failed(Op::Read, ErrorClass::Timeout, sentence);
+            Err(Fault::unreachable(sentence))
+        }
         Ok(Err(fault)) if fault.kind == FaultKind::Missing => Ok(None),
         Ok(Err(fault)) => Err(fault),
         Ok(Ok(bytes)) => Marker::decode(&bytes).map(Some).map_err(|e| Fault::corrupt(e.to_string())),
@@ -165,14 +170,16 @@ pub(crate) async fn admit(config: &EngineConfig, backends: &[Backend]) -> Result
                 None => backend.admit(),
             },
             Ok(None) => {
-                backend.health().failed("it has no marker");
+                backend.health().failed(Op::Read, ErrorClass::Other, "it has no marker");
                 tracing::error!(
                     backend = backend.name(),
                     "has no marker, so it is not used: it is empty, or not this repository's; `rsb config init` writes one"
                 );
             }
             Err(fault) => {
-                backend.health().failed(&fault.detail);
+                if fault.kind == FaultKind::Corrupt {
+                    backend.health().failed(Op::Read, ErrorClass::Other, &fault.detail);
+                }
                 tracing::error!(backend = backend.name(), "is not used until it shows its marker: {}", fault.detail);
             }
         }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::backend::{Backend, Role};
 use crate::core::{self, Core, Fault, suspect_patience};
 use crate::error::{Error, ErrorKind, Result};
+use crate::health::Op;
 use crate::placement::Placer;
 
 /// What is to be written, and when it is enough.
@@ -24,6 +25,8 @@ pub(crate) struct Scatter<'a> {
     pub max_per_domain: usize,
     /// Rotates the backends.
     pub seed: u64,
+    /// About the length of a file in bytes.
+    pub file_len: u64,
     /// What a file is called in an error.
     pub what: &'a str,
 }
@@ -81,6 +84,10 @@ struct Run<'a, F> {
     out: Scattered,
     in_flight: Vec<Option<Backend>>,
     failures: Vec<(String, String)>,
+    /// Files that were not begun, as their backends are left alone.
+    reserve: Vec<(usize, Backend)>,
+    op: Op,
+    begun: Instant,
     /// Enough cannot be reached any more: nothing new is begun.
     doomed: bool,
 }
@@ -99,6 +106,7 @@ impl<'a> Scatter<'a> {
     }
 
     fn start<F: Fn(usize) -> (Path, PutPayload)>(&'a self, make: F) -> Run<'a, F> {
+        let op = Op::write(self.file_len);
         let placer = Placer::new(&self.core.backends, &self.core.config.spread, self.max_per_domain, self.seed);
         Run {
             scatter: self,
@@ -108,6 +116,9 @@ impl<'a> Scatter<'a> {
             out: Scattered { placed: Vec::with_capacity(self.count), doubtful: Vec::new() },
             in_flight: vec![None; self.count],
             failures: Vec::new(),
+            reserve: Vec::new(),
+            op,
+            begun: Instant::now(),
             doomed: false,
         }
     }
@@ -133,21 +144,39 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
         let mut homeless = Vec::new();
         for file in 0..self.scatter.count {
             self.out.placed.push(Placed { backend: String::new(), stored: false });
-            // Spares stand in where an active one fails or is known to be ill.
-            let healthy = |b: &Backend| b.is_admitted() && !b.health().is_suspect();
-            let choice = self
-                .placer
-                .next(|b| b.role() == Role::Active && healthy(b))
-                .or_else(|| self.placer.next(healthy))
-                .or_else(|| self.placer.next(|b| b.is_admitted() && b.role() == Role::Active));
+            // An ill one that is due gets its trial; spares stand in where an active one fails or is known to be ill.
+            let op = self.op;
+            let active = |b: &Backend| b.role() == Role::Active && b.is_admitted();
+            let well = |b: &Backend| b.is_admitted() && !b.health().is_suspect(op);
+            let placer = &mut self.placer;
+            let choice = placer
+                .next(|b| active(b) && well(b))
+                .or_else(|| placer.next(|b| active(b) && b.health().takes_trial(op)))
+                .or_else(|| placer.next(well))
+                .or_else(|| placer.next(|b| active(b) && b.health().admits(op)));
             match choice {
                 Some(backend) => self.launch(file, backend.clone()),
                 None => homeless.push(file),
             }
         }
-        // What has no backend now is put down for one that is away: the ledger brings it there.
+        self.put_down(homeless);
+    }
+
+    /// What has no backend now is put down for one that is left alone, or is away: the ledger brings it there. It is tried
+    /// all the same where the write would be refused without it.
+    fn put_down(&mut self, homeless: Vec<usize>) {
+        let mut missing = self.scatter.ack.saturating_sub(self.scatter.count - homeless.len());
         for file in homeless {
-            if let Some(away) = self.placer.next(|b| b.role() == Role::Active) {
+            let alone = self.placer.next(|b| b.role() == Role::Active && b.is_admitted()).cloned();
+            if let Some(backend) = alone {
+                if missing > 0 {
+                    missing -= 1;
+                    self.launch(file, backend);
+                } else {
+                    self.out.placed[file].backend = backend.name().to_owned();
+                    self.reserve.push((file, backend));
+                }
+            } else if let Some(away) = self.placer.next(|b| b.role() == Role::Active) {
                 self.out.placed[file].backend = away.name().to_owned();
                 self.failures.push((away.name().to_owned(), "it is not reachable".into()));
             }
@@ -165,10 +194,10 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
     }
 
     async fn collect(&mut self) {
-        let start = Instant::now();
         let mut enough_since: Option<Instant> = None;
         while !self.writes.is_empty() {
-            if !self.doomed && self.out.stored() + self.in_flight.iter().flatten().count() < self.scatter.ack {
+            let possible = self.out.stored() + self.in_flight.iter().flatten().count() + self.reserve.len();
+            if !self.doomed && possible < self.scatter.ack {
                 self.doomed = true;
                 enough_since = Some(Instant::now());
             }
@@ -178,7 +207,7 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
             // A write that is under way may land after it was given up; where all is undone, what is waited for is not left.
             let deadline = enough_since.map(|since| match self.doomed {
                 true => since + self.scatter.core.config.straggler_limit,
-                false => since + self.patience(since - start),
+                false => since + self.patience(since - self.begun),
             });
             let joined = match deadline {
                 None => self.writes.join_next().await,
@@ -194,12 +223,14 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
         self.give_up_on_stragglers();
     }
 
-    /// How long the rest is waited for once enough are durable, which took `elapsed`.
+    /// How long the rest is waited for once enough are durable, which took `elapsed`: what is usual for the slowest of those
+    /// that are well.
     fn patience(&self, elapsed: Duration) -> Duration {
-        if self.in_flight.iter().flatten().all(|b| b.health().is_suspect()) {
-            suspect_patience(elapsed)
-        } else {
-            self.scatter.core.config.straggler_limit + elapsed / 2
+        let health = self.in_flight.iter().flatten().map(Backend::health);
+        let well = health.filter(|h| !h.is_suspect(self.op));
+        match well.map(|h| h.limit(self.op)).max() {
+            None => suspect_patience(elapsed),
+            Some(limit) => limit + elapsed / 2,
         }
     }
 
@@ -217,11 +248,13 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
                     return;
                 }
                 let enough = self.out.stored() + self.in_flight.iter().flatten().count() >= self.scatter.ack;
-                let healthy = self.placer.next(|b| b.is_admitted() && !b.health().is_suspect());
+                let healthy = self.placer.next(|b| b.is_admitted() && !b.health().is_suspect(self.op));
                 // One that failed before may work again: better tried than the write refused.
                 let other = healthy.or_else(|| if enough { None } else { self.placer.next(Backend::is_admitted) });
                 if let Some(other) = other.cloned() {
                     self.launch(file, other);
+                } else if !enough && let Some((file, backend)) = self.reserve.pop() {
+                    self.launch(file, backend);
                 }
             }
         }
@@ -229,11 +262,11 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
 
     fn give_up_on_stragglers(&mut self) {
         self.writes.abort_all();
-        let enough = self.out.stored() >= self.scatter.ack;
+        let (enough, waited) = (self.out.stored() >= self.scatter.ack, self.begun.elapsed());
         for (file, backend) in self.in_flight.iter_mut().enumerate().filter_map(|(f, b)| b.take().map(|b| (f, b))) {
             if enough {
                 let detail = "it was too slow, and enough others were durable";
-                backend.health().failed(detail);
+                backend.health().gave_up(self.op, waited, detail);
                 tracing::warn!(backend = backend.name(), "a {} was left to the ledger: {detail}", self.scatter.what);
                 self.failures.push((backend.name().to_owned(), detail.into()));
             }

@@ -271,6 +271,7 @@ pub(crate) async fn write_segment(core: &Core, scheme: Scheme, segment: EncodedS
         ack: core.ack_count(scheme.k(), scheme.m()),
         max_per_domain: core.max_per_domain(scheme.m()),
         seed,
+        file_len: segment.len / scheme.k() as u64,
         what: "shard",
     };
     let data_id = segment.data_id;

@@ -1,8 +1,9 @@
 //! A store that misbehaves when it is told to: one backend's failures, and the death of the whole process.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -26,8 +27,21 @@ pub struct Refusals {
     pub lists: bool,
     /// Reads (and looks at the size) below this prefix.
     pub gets: Option<&'static str>,
+    /// Writes below this prefix are acknowledged and lost.
+    pub loses: Option<&'static str>,
+    /// Reads and writes below this prefix are not refused, but take so long.
+    pub delay: Option<(&'static str, Duration)>,
     /// Nothing is refused by it, but nothing is answered at once.
     pub waits: bool,
+}
+
+/// What was asked of a gate.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// Writes, reads and deletes.
+    pub requests: AtomicU64,
+    /// Bytes of the bodies that were read.
+    pub bytes_read: AtomicU64,
 }
 
 /// Counts the changes of all gates of a world. When it has burnt down, the process is dead: nothing has an effect any more.
@@ -64,17 +78,32 @@ impl Fuse {
 pub struct Gate {
     inner: Arc<InMemory>,
     refusals: Arc<Mutex<Refusals>>,
+    asked: Arc<Asked>,
     fuse: Fuse,
 }
 
 impl Gate {
     pub fn new(inner: Arc<InMemory>, fuse: Fuse) -> Self {
-        Self { inner, refusals: Arc::default(), fuse }
+        Self { inner, refusals: Arc::default(), asked: Arc::default(), fuse }
     }
 
     /// Refuses this from now on, and nothing else.
     pub fn refuse(&self, refusals: Refusals) {
         *self.refusals.lock().unwrap() = refusals;
+    }
+
+    /// What was asked of it so far.
+    pub fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    async fn take_time(&self, path: &Path) {
+        self.asked.requests.fetch_add(1, Ordering::SeqCst);
+        let delay = self.refusals.lock().unwrap().delay;
+        if let Some((_, delay)) = delay.filter(|(prefix, _)| path.as_ref().starts_with(prefix)) {
+            tokio::time::sleep(delay).await;
+        }
+        self.wait().await;
     }
 
     /// Somebody else's turn comes before an answer, where it was told so.
@@ -113,9 +142,12 @@ impl fmt::Display for Gate {
 #[async_trait::async_trait]
 impl ObjectStore for Gate {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.wait().await;
+        self.take_time(path).await;
         self.change(|r| below(r.puts, path))?;
         self.wait().await;
+        if below(self.refusals.lock().unwrap().loses, path) {
+            return Ok(PutResult { e_tag: None, version: None, extensions: Default::default() });
+        }
         self.inner.put_opts(path, payload, options).await
     }
 
@@ -125,9 +157,14 @@ impl ObjectStore for Gate {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.wait().await;
+        self.take_time(path).await;
         self.check(|r| below(r.gets, path))?;
-        self.inner.get_opts(path, options).await
+        let head = options.head;
+        let result = self.inner.get_opts(path, options).await?;
+        if !head {
+            self.asked.bytes_read.fetch_add(result.range.end - result.range.start, Ordering::SeqCst);
+        }
+        Ok(result)
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -136,6 +173,7 @@ impl ObjectStore for Gate {
             let gate = gate.clone();
             async move {
                 let path = path?;
+                gate.asked.requests.fetch_add(1, Ordering::SeqCst);
                 gate.change(|r| below(r.deletes, &path))?;
                 let done = gate.inner.delete_stream(futures::stream::iter([Ok(path.clone())]).boxed()).next().await;
                 done.unwrap_or(Ok(path))

@@ -179,6 +179,25 @@ pub async fn get(engine: &Engine, key: &str, range: Option<ByteRange>) -> Result
     Ok(chunks.concat())
 }
 
+/// Everything is whole, byte by byte, and nothing stands in the ledger.
+pub async fn assert_whole(engine: &Engine) {
+    let request = CheckRequest { depth: Depth::Full, ..CheckRequest::default() };
+    let report = engine.check(&request, &Progress::default()).await.unwrap();
+    assert!(report.damaged.is_empty(), "{:?}", report.damaged);
+    assert_eq!(engine.ledger(None, 10).await.unwrap(), []);
+}
+
+/// Waits until something is so.
+pub async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
+    for _ in 0..2000 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not come true");
+}
+
 pub async fn delete(engine: &Engine, key: &str) -> Result<Deleted> {
     engine.delete("bucket", key, None, Precondition::None).await
 }

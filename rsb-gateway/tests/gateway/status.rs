@@ -52,6 +52,8 @@ async fn metrics() {
     for line in [
         "process_up 1",
         "rsb_backend_up{backend=\"b0\"} 1",
+        "rsb_backend_breaker{backend=\"b0\",side=\"write\"} 0",
+        "rsb_backend_hedge_seconds{backend=\"b0\"} 0.5",
         "rsb_read_only 0",
         "rsb_ledger_entries 0",
         "rsb_jobs_running 0",

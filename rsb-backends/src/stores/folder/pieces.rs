@@ -84,8 +84,7 @@ impl Pieces {
                 Ok(Some(self.give(piece)))
             }
             Err(error) => {
-                let source = format!("{} cannot be read: {error}", self.path.display()).into();
-                Err(Error::Generic { store: STORE, source })
+                Err(Error::Generic { store: STORE, source: super::read::of_file(&self.path, "read", &error).into() })
             }
         }
     }

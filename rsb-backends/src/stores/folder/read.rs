@@ -56,13 +56,18 @@ fn whole(bytes: Vec<u8>) -> GetResultPayload {
     GetResultPayload::Stream(futures::stream::iter([Ok(Bytes::from(bytes))]).boxed())
 }
 
+/// The system's error of the same kind, which says what it was about.
+pub(super) fn of_file(path: &FilePath, what: &str, error: &IoError) -> IoError {
+    IoError::new(error.kind(), format!("{} cannot be {what}: {error}", path.display()))
+}
+
 /// Opens a file, and reads what is asked for where that is little. May wait for a disk.
 pub(super) fn open(path: &FilePath, location: &Path, options: &GetOptions) -> Result<GetResult> {
     let failed = |source: IoError| match source.kind() {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
             Error::NotFound { path: location.to_string(), source: source.into() }
         }
-        _ => Error::Generic { store: STORE, source: format!("{} cannot be read: {source}", path.display()).into() },
+        _ => Error::Generic { store: STORE, source: of_file(path, "read", &source).into() },
     };
     let mut file = File::open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;

@@ -1,0 +1,175 @@
+//! From findings to work: what is read from where, and where what is lost is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::api::{Finding, FindingKind, ObjectHealth, RepairItem, RepairPlan, RepairWork};
+use crate::backend::Backend;
+use crate::catalog::{HolderState, RecordRow};
+use crate::check::Other;
+use crate::core::Core;
+use crate::error::Result;
+use crate::format::shard::HEADER_LEN;
+use crate::health::Op;
+use crate::id::{BatchId, DataId};
+use crate::placement::Placer;
+use crate::read::piece::Piece;
+
+/// Turns findings into work.
+pub(super) struct Planner<'a> {
+    pub core: &'a Arc<Core>,
+    pub plan: RepairPlan,
+    pub segments: BTreeSet<DataId>,
+    pub batches: BTreeSet<BatchId>,
+    /// Records that are no object.
+    pub others: Vec<Other>,
+}
+
+impl Planner<'_> {
+    pub async fn add(&mut self, health: ObjectHealth) -> Result<()> {
+        let entry = self.core.catalog.entry(&health.bucket, &health.key, Some(health.version)).await?;
+        let Some(entry) = entry else { return self.add_other(health).await };
+        if !health.is_readable() {
+            self.plan.unrepairable.push(health);
+            return Ok(());
+        }
+        let mut waiting = Vec::new();
+        for (number, piece) in Piece::of_entry(&entry, None).into_iter().enumerate() {
+            let lost: Vec<&Finding> = health.findings.iter().filter(|f| f.segment == Some(number as u64)).collect();
+            if !lost.is_empty() && self.segments.insert(piece.data_id) {
+                waiting.extend(self.add_shards(&health, &piece, &lost));
+            }
+        }
+        let lost: Vec<&Finding> = health.findings.iter().filter(|f| f.segment.is_none()).collect();
+        if !lost.is_empty() && self.batches.insert(entry.at.batch) {
+            let m = entry.manifest.scheme().map_or(0, |s| s.m());
+            waiting.extend(self.add_copies(&health, entry.at.batch, m, &lost).await?);
+        }
+        if !waiting.is_empty() {
+            self.plan.unrepairable.push(ObjectHealth { findings: waiting, ..health });
+        }
+        Ok(())
+    }
+
+    fn add_shards(&mut self, health: &ObjectHealth, piece: &Piece, lost: &[&Finding]) -> Vec<Finding> {
+        let holders: Vec<String> = piece.shards.iter().flatten().map(|at| at.backend.clone()).collect();
+        let (write, waiting) = targets(self.core, &holders, piece.scheme.m(), lost);
+        if write.is_empty() {
+            return waiting;
+        }
+        let bad: BTreeSet<usize> = lost.iter().map(|f| usize::from(f.index)).collect();
+        let good = piece.shards.iter().enumerate().filter(|(i, _)| !bad.contains(i));
+        let read: Vec<(u16, String)> = good
+            .filter_map(|(i, at)| at.as_ref().map(|at| (i as u16, at.backend.clone())))
+            .take(piece.scheme.k())
+            .collect();
+        let shard_len = HEADER_LEN as u64 + piece.layout.shard_body_len();
+        self.count(&read, &write, shard_len);
+        let work = RepairWork::Shards { data_id: piece.data_id, len_bytes: piece.layout.len, read, write };
+        self.push(health, work);
+        waiting
+    }
+
+    /// The copies of a record that is no object.
+    async fn add_other(&mut self, health: ObjectHealth) -> Result<()> {
+        let is_it = |r: &RecordRow| (&r.bucket, &r.key, r.version) == (&health.bucket, &health.key, health.version);
+        let Some(batch) = self.others.iter().find(|Other(r)| is_it(r)).map(|Other(r)| r.at.batch) else {
+            return Ok(());
+        };
+        if !health.is_readable() {
+            self.plan.unrepairable.push(health);
+            return Ok(());
+        }
+        let lost: Vec<&Finding> = health.findings.iter().collect();
+        if !lost.is_empty() && self.batches.insert(batch) {
+            let waiting = self.add_copies(&health, batch, 0, &lost).await?;
+            if !waiting.is_empty() {
+                self.plan.unrepairable.push(ObjectHealth { findings: waiting, ..health });
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_copies(
+        &mut self,
+        health: &ObjectHealth,
+        batch: BatchId,
+        m: usize,
+        lost: &[&Finding],
+    ) -> Result<Vec<Finding>> {
+        let Some(row) = self.core.catalog.batch(batch).await? else { return Ok(Vec::new()) };
+        let bad: BTreeSet<u16> = lost.iter().map(|f| f.index).collect();
+        let held = row.holders.iter().filter(|h| h.state == HolderState::Held);
+        // Of two that hold the same copy one is free for another copy.
+        let firsts: BTreeMap<u16, &str> = held.clone().rev().map(|h| (h.copy, h.backend.as_str())).collect();
+        let holders: Vec<String> = firsts.into_values().map(str::to_owned).collect();
+        let m = m.max(self.core.record_margin);
+        let (write, waiting) = targets(self.core, &holders, m, lost);
+        if write.is_empty() {
+            return Ok(waiting);
+        }
+        let read: Vec<(u16, String)> =
+            held.filter(|h| !bad.contains(&h.copy)).map(|h| (h.copy, h.backend.clone())).collect();
+        self.count(&read, &write, row.len_bytes);
+        let work = RepairWork::Copies { batch: row.id, len_bytes: row.len_bytes, read, write };
+        self.push(health, work);
+        Ok(waiting)
+    }
+
+    fn push(&mut self, health: &ObjectHealth, work: RepairWork) {
+        self.plan.items.push(RepairItem {
+            bucket: health.bucket.clone(),
+            key: health.key.clone(),
+            version: health.version,
+            margin: health.margin,
+            work,
+        });
+    }
+
+    fn count(&mut self, read: &[(u16, String)], write: &[(u16, String)], len_bytes: u64) {
+        let cost = |name: &str| self.core.backend(name).map(|b| *b.cost()).unwrap_or_default();
+        let plan = &mut self.plan;
+        plan.read_bytes += len_bytes * read.len() as u64;
+        // What was written is read back.
+        plan.read_bytes += len_bytes * write.len() as u64;
+        plan.write_bytes += len_bytes * write.len() as u64;
+        plan.read_requests += (read.len() + write.len()) as u64;
+        plan.write_requests += write.len() as u64;
+        let gigabytes = len_bytes as f64 / 1e9;
+        for (_, name) in read.iter().chain(write) {
+            plan.price += cost(name).get_per_million / 1e6 + cost(name).egress_per_gb * gigabytes;
+        }
+        for (_, name) in write {
+            plan.price += cost(name).put_per_million / 1e6;
+        }
+    }
+}
+
+/// Where each lost file goes: back to its backend, or, when that is away, to one that has no part of it yet.
+pub(super) fn targets(
+    core: &Core,
+    holders: &[String],
+    m: usize,
+    lost: &[&Finding],
+) -> (Vec<(u16, String)>, Vec<Finding>) {
+    let mut placer = Placer::new(&core.backends, &core.config.spread, core.max_per_domain(m), 0);
+    for name in holders {
+        placer.exclude(name, !lost.iter().any(|f| f.backend == *name && f.kind == FindingKind::Unreachable));
+    }
+    let mut write = Vec::new();
+    let mut waiting = Vec::new();
+    for finding in lost {
+        let home = core.admitted(&finding.backend).filter(|b| b.is_writable());
+        let home = home.filter(|_| finding.kind != FindingKind::Unreachable);
+        let other = || {
+            let well = placer.next(|b| b.is_admitted() && !b.health().is_suspect(Op::LargeWrite));
+            // One that failed before may work again: better tried than left.
+            well.or_else(|| placer.next(Backend::is_admitted))
+        };
+        match home.or_else(other) {
+            Some(backend) => write.push((finding.index, backend.name().to_owned())),
+            None => waiting.push((*finding).clone()),
+        }
+    }
+    (write, waiting)
+}
