@@ -118,7 +118,8 @@ pub(super) fn check<B>(
     let path = bucket.map_or_else(String::new, |bucket| format!("/{bucket}")) + request.uri().path();
     // boto3 signs a bucket with a slash behind it and asks for it without.
     let is_bucket = path.matches('/').count() == 1 && path.len() > 1;
-    if !is_signed(&path) && !(is_bucket && is_signed(&format!("{path}/"))) {
+    let verified = is_signed(&path) || is_bucket && is_signed(&format!("{path}/"));
+    if !verified {
         return Err(s3_error!(SignatureDoesNotMatch));
     }
     strip(request)?;

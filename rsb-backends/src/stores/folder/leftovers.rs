@@ -18,6 +18,10 @@ pub(super) fn remove(root: &Path, now_ms: u64) -> usize {
     if !root.join(paths::marker().as_ref()).is_file() {
         return 0;
     }
+    // The file system's clock made the times that are looked at, and may be another than this machine's: where that one is
+    // ahead, files that are being written would seem old.
+    let Ok(now) = clock_of(root) else { return 0 };
+    let now_ms = now_ms.min(u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
     let mut removed = 0;
     for part in [paths::manifests(), paths::shards()] {
         for folder in entries(&root.join(part.as_ref())) {
@@ -30,6 +34,12 @@ pub(super) fn remove(root: &Path, now_ms: u64) -> usize {
         }
     }
     removed
+}
+
+/// What the file system takes for the time now, since 1970.
+fn clock_of(root: &Path) -> io::Result<Duration> {
+    let made = tempfile::tempfile_in(root)?.metadata()?.modified()?;
+    Ok(made.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
@@ -70,9 +80,17 @@ mod tests {
         assert_eq!(remove(root, now_ms), 0, "no marker, no repository");
         write("rsb.json", 25);
         assert_eq!(remove(root, now_ms), 2);
+        // A clock that is ahead of the file system's makes nothing old.
+        fs::write(root.join("s/00/new#1"), "").unwrap();
+        assert_eq!(remove(root, u64::MAX), 1, "b is old by then");
+        assert!(root.join("s/00/new#1").exists());
         let left = |name: &str| root.join(name).exists();
         assert!(
-            left("s/00/b.1#1") && left("s/00/c.1") && left("s/00/e#x") && !left("s/00/a.1#1") && !left("m/0190ab/d#12")
+            !left("s/00/b.1#1")
+                && left("s/00/c.1")
+                && left("s/00/e#x")
+                && !left("s/00/a.1#1")
+                && !left("m/0190ab/d#12")
         );
     }
 }
