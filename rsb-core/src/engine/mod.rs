@@ -20,7 +20,7 @@ use crate::backend::Backend;
 use crate::catalog::{BucketRule, Catalog, LedgerItem, ListItem, ListQuery, Precondition, Reserved};
 use crate::codec::{self, Codecs};
 use crate::core::Core;
-use crate::env::Env;
+use crate::env::{Env, Flaw};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::format::batch::InlineShards;
@@ -82,6 +82,8 @@ impl Engine {
         crate::moves::apply(&core).await?;
         if !core.config.read_only {
             start_up(&core).await?;
+        } else if core.catalog.value(recover::PARTIAL).await?.is_some() {
+            core.set_catalog_partial(true);
         }
         if let Some(id) = core.catalog.greatest_version().await? {
             core.env.observe_id(id.0);
@@ -252,6 +254,7 @@ impl Engine {
         let has_lock = BucketLock::of(&settings)?.is_some();
         let _revising = if has_lock { Some(self.core.revising(bucket, key).await) } else { None };
         let entry = self.core.catalog.entry(bucket, key, version).await?;
+        self.core.check_catalog_whole()?;
         if !precondition.holds(entry.as_ref().map(|e| &e.manifest)) {
             let name = format!("{bucket}/{key}");
             return Err(Error::new(
@@ -334,6 +337,7 @@ impl Engine {
     pub async fn list(&self, query: &ListQuery) -> Result<Listing> {
         self.bucket(&query.bucket).await?;
         let page = self.core.catalog.list(query).await?;
+        self.core.check_catalog_whole()?;
         let mut listing = Listing { next: page.next, ..Listing::default() };
         for item in page.items {
             match item {
@@ -411,16 +415,25 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
     catalog.set_value(recover::REPOSITORY_ID, Some(core.repository.to_string())).await?;
     let clean = catalog.value(CLEAN).await?.is_some();
     catalog.set_value(CLEAN, None).await?;
+    // A power cut that took this back would make the next start believe that nothing happened in between.
+    if !core.env.has(Flaw::OpensUnsynced) {
+        catalog.sync().await?;
+    }
     if clean {
         return Ok(());
     }
     core.doubt_uploads_so_far();
     // A batch is named before it is written and committed after, so those still open at the last stop lie from the low-water
     // mark on. Others that were in flight beside it may be a little older.
-    let from = catalog.low_water().await?.map(|id| BatchId(crate::env::id_before(id.0, CATCH_UP_MARGIN_MS)));
+    let mut from = catalog.low_water().await?.map(|id| BatchId(crate::env::id_before(id.0, CATCH_UP_MARGIN_MS)));
+    if catalog.value(recover::PARTIAL).await?.is_some() {
+        from = None;
+    }
     let report = recover::catch_up(core, catalog.as_ref(), from, true, &Progress::default()).await?;
+    recover::remember_undecided(core, &report).await?;
     let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
     catalog.release(&open).await?;
+    catalog.set_value(recover::PARTIAL, None).await?;
     recover::judge_certainty(core, &report);
     Ok(())
 }
