@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import random
 import re
 import shutil
 import signal
@@ -117,6 +118,35 @@ def run_cargo_tests(variables, expression):
     return count
 
 
+# The same seeds each time, and then fresh ones for so long.
+FIXED_HISTORIES, FRESH_SECONDS = 300, 180
+SIMULATED = re.compile(r"^(\d+) histories from seed \d+ on, (\d+) failed$")
+
+
+def run_simulation(quick):
+    """The deterministic simulation, with the example that `cargo test` has built; a history counts as a test."""
+    program = ROOT / "target" / "debug" / "examples" / "simulate"
+    fresh = random.SystemRandom().randrange(1 << 32, 1 << 62)
+    runs = [["--histories", str(FIXED_HISTORIES), "--seed", "1", "--keep-going"]]
+    if not quick:
+        runs.append(["--seconds", str(FRESH_SECONDS), "--seed", str(fresh)])
+    count = Count()
+    for arguments in runs:
+        say(f"simulate {' '.join(arguments)}")
+        found = None
+        with child([str(program), *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                found = SIMULATED.match(line) or found
+            status = process.wait()
+        if found:
+            ran, failed = map(int, found.groups())
+            count += Count(passed=ran - failed, failed=failed)
+        if status != 0 and not (found and int(found[2])):
+            count.failed += 1
+    return count
+
+
 def run_pytest(expression, extra, quick):
     """The end-to-end tests, with the built binary; when `quick` only those that need no server."""
     with tempfile.TemporaryDirectory(prefix="rsb-pytest-") as scratch:
@@ -161,6 +191,9 @@ def run(options):
         options.quick, count.skipped = True, 1
     if not options.e2e:
         count += run_rust_part(options)
+        if not options.expression or options.expression in "simulation":
+            step("simulation")
+            count += run_simulation(options.quick)
     step("end-to-end tests")
     pytest.wait()
     count += run_pytest(options.expression, options.extra, options.quick)

@@ -1,9 +1,13 @@
 //! The command line, as clap sees it. The names are fixed: scripts rely on them.
 
+mod upkeep;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use self::upkeep::*;
 
 /// Keeps files alive when the places that hold them fail: each is cut into k data and m parity shards, spread over disks and
 /// buckets you already have.
@@ -124,11 +128,9 @@ pub enum Verb {
     #[command(subcommand)]
     Plan(PlanVerb),
     /// Prove that every object decodes with a domain gone.
-    Drill {
-        /// Only this domain (`label=value`) or backend.
-        #[arg(long)]
-        domain: Option<String>,
-    },
+    Drill(Drill),
+    /// Say how likely an object is to be lost within a year, and which change helps most.
+    Durability(Durability),
     /// The backends.
     #[command(subcommand)]
     Backend(BackendVerb),
@@ -244,13 +246,6 @@ pub enum DepthArg {
     Full,
 }
 
-/// `plan`
-#[derive(Debug, Subcommand)]
-pub enum PlanVerb {
-    /// What a repair would do.
-    Repair(Check),
-}
-
 /// `bench`
 #[derive(Debug, Subcommand)]
 pub enum BenchVerb {
@@ -319,42 +314,6 @@ pub enum BackendVerb {
         /// How it is done.
         #[command(flatten)]
         how: MoveArgs,
-    },
-}
-
-/// How a move is done.
-#[derive(Clone, Debug, Default, Args)]
-pub struct MoveArgs {
-    /// Only say what would be moved, and what it costs.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Most bytes read and written in a second, such as "20 MB"; no bound when absent.
-    #[arg(long, value_name = "SIZE")]
-    pub rate: Option<String>,
-    /// Shards moved at once, 1 to 64.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub parallel: usize,
-}
-
-/// `moves`
-#[derive(Debug, Subcommand)]
-pub enum MovesVerb {
-    /// List them.
-    Ls,
-    /// Let one wait.
-    Pause {
-        /// Its id.
-        id: String,
-    },
-    /// Let one go on.
-    Resume {
-        /// Its id.
-        id: String,
-    },
-    /// Give one up: what was moved stays, a backend that was drained takes new writes again.
-    Cancel {
-        /// Its id.
-        id: String,
     },
 }
 

@@ -43,6 +43,10 @@ pub struct Cost {
     pub egress_per_gb: f64,
     /// 10^9 bytes stored for a month.
     pub stored_per_gb_month: f64,
+    /// Days that a file is paid for at least, also when it is removed before.
+    pub minimum_days: f64,
+    /// Bytes that a file is paid for at least.
+    pub minimum_size: u64,
 }
 
 /// One named object store. Cheap to clone.

@@ -60,6 +60,55 @@ pub struct Env {
     random: Arc<dyn Random>,
     last_id: Arc<Mutex<(u64, u64)>>,
     compute: Compute,
+    #[cfg(feature = "testkit")]
+    flaw: Option<Flaw>,
+}
+
+/// A deliberate bug of the engine: the simulation is held to finding each of them (`simulate --flaws`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Writes are acknowledged with as many shards as are needed to read.
+    AcknowledgesEarly,
+    /// What is short is not put in the ledger.
+    ForgetsLedger,
+    /// Blocks are given to readers unverified.
+    TrustsBlocks,
+    /// A condition is not looked at when a write reserves.
+    IgnoresCondition,
+    /// A record is believed however few copies show it.
+    BelievesFewCopies,
+    /// A sweep goes on although backends are away.
+    SweepsInDoubt,
+    /// A tombstone is dropped although what it kills is still there.
+    DropsTombstones,
+    /// The shards of a replaced version are removed although a copy points at them.
+    RemovesShared,
+    /// Batches that are being written are taken for finished ones.
+    AdoptsFlying,
+    /// That the catalog is open is not put on its storage.
+    OpensUnsynced,
+    /// A repair that moves shards does not say so in the manifest.
+    MovesSilently,
+    /// Repair and check pass over the records of buckets and deletions.
+    ForgetsRecords,
+}
+
+impl Flaw {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::AcknowledgesEarly,
+        Self::ForgetsLedger,
+        Self::TrustsBlocks,
+        Self::IgnoresCondition,
+        Self::BelievesFewCopies,
+        Self::SweepsInDoubt,
+        Self::DropsTombstones,
+        Self::RemovesShared,
+        Self::AdoptsFlying,
+        Self::OpensUnsynced,
+        Self::MovesSilently,
+        Self::ForgetsRecords,
+    ];
 }
 
 impl fmt::Debug for Env {
@@ -85,7 +134,33 @@ impl Env {
 
     /// An environment made of the given parts.
     pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>, compute: Compute) -> Self {
-        Self { clock, random, last_id: Arc::new(Mutex::new((0, 0))), compute }
+        Self {
+            clock,
+            random,
+            last_id: Arc::new(Mutex::new((0, 0))),
+            compute,
+            #[cfg(feature = "testkit")]
+            flaw: None,
+        }
+    }
+
+    /// The same with a deliberate bug.
+    #[cfg(feature = "testkit")]
+    #[must_use]
+    pub fn with_flaw(self, flaw: Option<Flaw>) -> Self {
+        Self { flaw, ..self }
+    }
+
+    /// Whether the engine is to have this bug: never but in the simulation.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    /// Whether the engine is to have this bug: never.
+    #[cfg(not(feature = "testkit"))]
+    pub(crate) const fn has(&self, _: Flaw) -> bool {
+        false
     }
 
     /// Milliseconds since the Unix epoch, UTC.

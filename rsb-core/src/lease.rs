@@ -93,6 +93,11 @@ impl Leases {
         !lock(&self.0.0).held.contains_key(&id)
     }
 
+    /// Whether an id was deleted here, or is being.
+    pub fn is_deleting(&self, id: Uuid) -> bool {
+        lock(&self.0.0).deleting.contains(&id)
+    }
+
     /// Takes the marks back: the ids turned out to be in use.
     pub fn unmark(&self, ids: &[Uuid]) {
         let mut state = lock(&self.0.0);

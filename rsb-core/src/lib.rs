@@ -14,6 +14,7 @@ mod check;
 pub mod codec;
 mod core;
 mod drill;
+pub mod durability;
 pub mod engine;
 pub mod env;
 pub mod error;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use object_store::path::Path;
 
 use crate::api::{Progress, SweepReport, SweepRequest};
-use crate::catalog::{Holder, HolderState};
+use crate::catalog::{Holder, HolderState, LedgerItem};
 use crate::core::{Core, delete_files};
+use crate::env::Flaw;
 use crate::error::Result;
 use crate::format::manifest::{Body, Record};
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
-use crate::recover::{catch_up, list_all, load_batch};
+use crate::recover::{catch_up, decide, list_all, load_batch};
 use crate::watch;
 use crate::write::cleanup::remove_batch;
 use crate::write::commit::Committer;
@@ -31,29 +32,76 @@ pub(crate) async fn sweep(
     // A disk that is not mounted looks like an empty one: who does not show its marker now counts as away.
     watch::look_at_all(core).await;
     // What looks like garbage may be a write whose acknowledgement the catalog lost: adopt it first.
+    let whole = core.whole.read().await;
     let caught_up = catch_up(core, core.catalog.as_ref(), None, !request.dry_run, progress).await?;
-    if !caught_up.unreachable.is_empty() {
+    drop(whole);
+    if !caught_up.unreachable.is_empty() && !core.env.has(Flaw::SweepsInDoubt) {
         report.unreachable = caught_up.unreachable;
         return Ok(report);
     }
+    // Nothing may go that was replaced by what is in doubt. All backends can be seen now, so it can be told.
+    if !request.dry_run
+        && let Err(unreachable) = decide(core, progress).await?
+    {
+        tracing::warn!("nothing is swept: the catalog shows records of which too few copies are seen");
+        report.unreachable = unreachable;
+        return Ok(report);
+    }
     report.uploads_expired = expire(core, request.dry_run).await?;
-    let mut sweep = Sweep { core, dry_run: request.dry_run, horizon_ms: horizon(core), spared: BTreeSet::new() };
+    let mut sweep = Sweep {
+        core,
+        dry_run: request.dry_run,
+        horizon_ms: horizon(core),
+        spared: BTreeSet::new(),
+        incomplete: caught_up.incomplete,
+    };
+    let whole = core.whole.read().await;
+    core.check_catalog_whole()?;
     let certain = sweep.batches(&mut report).await?;
     if !report.unreachable.is_empty() {
         return Ok(report);
     }
+    drop(whole);
     sweep.shards(&mut report).await?;
     if !report.unreachable.is_empty() {
         return Ok(report);
     }
     if certain && report.unreachable.is_empty() && !request.dry_run {
+        let _whole = core.whole.read().await;
+        core.check_catalog_whole()?;
         sweep.tombstones(&mut report).await?;
     }
     if !request.dry_run {
         report.batches_compacted = compact(core, committer, sweep.horizon_ms, progress).await?;
     }
+    let _whole = core.whole.read().await;
+    core.check_catalog_whole()?;
     sweep.dead_batches(&mut report).await?;
+    if !request.dry_run {
+        forgotten_lines(core).await?;
+    }
     Ok(report)
+}
+
+/// Takes lines out of the ledger that are about what is not there any more: noted beside its removal.
+async fn forgotten_lines(core: &Core) -> Result<()> {
+    let mut after = None;
+    loop {
+        let page = core.catalog.ledger_after(after.as_ref(), 1000).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.item.clone());
+        let mut gone = Vec::new();
+        for line in page {
+            let is_gone = match &line.item {
+                LedgerItem::Shard { data_id, .. } => !core.catalog.unreferenced(&[*data_id]).await?.is_empty(),
+                LedgerItem::Copy { batch, copy } => {
+                    core.catalog.batch(*batch).await?.is_none_or(|row| *copy >= row.copies)
+                }
+            };
+            gone.extend(is_gone.then_some(line.item));
+        }
+        core.catalog.ledger_remove(&gone).await?;
+    }
 }
 
 /// What was made before this millisecond is old enough to be garbage.
@@ -68,18 +116,22 @@ struct Sweep<'a> {
     horizon_ms: u64,
     /// What records name that are nobody's, and too young to be garbage: they may be adopted yet.
     spared: BTreeSet<DataId>,
+    /// Records that can be read, and whose copies could not be completed: they may be what was acknowledged.
+    incomplete: BTreeSet<BatchId>,
 }
 
 impl Sweep<'_> {
     async fn shards(&self, report: &mut SweepReport) -> Result<()> {
         let core = self.core;
         let _alone = core.moving.write().await;
+        let _whole = core.whole.read().await;
+        core.check_catalog_whole()?;
         // The listing comes before the catalog is read: what is committed in between is seen as named.
         let listed = list_all(core, paths::shards(), None, |meta| {
             Some((paths::parse_shard(&meta.location), meta.size, meta.last_modified.timestamp_millis(), meta.location))
         })
         .await;
-        if !listed.unreachable.is_empty() {
+        if !listed.unreachable.is_empty() && !core.env.has(Flaw::SweepsInDoubt) {
             report.unreachable = listed.unreachable;
             return Ok(());
         }
@@ -169,7 +221,7 @@ impl Sweep<'_> {
         let listed =
             list_all(core, paths::manifests(), None, |meta| Some((paths::parse_batch(&meta.location), meta.size)))
                 .await;
-        if !listed.unreachable.is_empty() {
+        if !listed.unreachable.is_empty() && !core.env.has(Flaw::SweepsInDoubt) {
             report.unreachable = listed.unreachable;
             return Ok(false);
         }
@@ -184,6 +236,8 @@ impl Sweep<'_> {
         }
         let mut certain = true;
         for (id, holders) in files {
+            // The clock may have been turned since it was named.
+            let is_flying = core.is_flying(id);
             match core.catalog.batch(id).await? {
                 Some(row) => {
                     let stray = |name: &String| !row.holders.iter().any(|h| h.backend == *name);
@@ -199,7 +253,7 @@ impl Sweep<'_> {
                         core.catalog.set_holders(id, with_strays(row.holders, strays)).await?;
                     }
                 }
-                None if id.unix_ms() >= self.horizon_ms => {
+                None if id.unix_ms() >= self.horizon_ms || is_flying || self.incomplete.contains(&id) => {
                     report.too_young += holders.len() as u64;
                     certain = false;
                     let holders: Vec<String> = holders.into_iter().map(|(name, _)| name).collect();
@@ -237,6 +291,7 @@ impl Sweep<'_> {
             after = Some(last.record.version());
             for (tombstone, blocked) in page {
                 // A revision written beside the delete may still be on its way: the tombstone outlives it.
+                let blocked = blocked && !self.core.env.has(Flaw::DropsTombstones);
                 if !blocked && tombstone.record.version().unix_ms() < self.horizon_ms {
                     self.core.catalog.drop_record(tombstone.at).await?;
                     report.tombstones_dropped += 1;

@@ -15,7 +15,9 @@ use crate::core::{Core, lock};
 use crate::error::Result;
 use crate::events::EventKind;
 use crate::health::{ErrorClass, Op};
-use crate::recover::{catch_up, judge_certainty, make_up_for_deletes, read_marker, reconcile, wrong_marker};
+use crate::recover::{
+    UNDECIDED, catch_up, decide, judge_certainty, make_up_for_deletes, read_marker, reconcile, wrong_marker,
+};
 
 /// The well ones are asked too, in one round of so many: every five minutes, which costs a request each.
 const WELL_ONES_EACH: u64 = 30;
@@ -30,6 +32,7 @@ pub(crate) fn start(core: &Arc<Core>) {
     core.tasks.spawn(async move {
         for round in 1u64.. {
             tokio::select! {
+                biased;
                 () = closing.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
@@ -85,7 +88,17 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
             tracing::debug!(%error, "which backends are away could not be remembered");
         }
     }
-    if came_back.contains(&true) && core.is_uncertain() && core.closed_reason().is_none() {
+    if core.closed_reason().is_some() || core.config.read_only {
+        return;
+    }
+    let all_well = core.backends.iter().all(|b| b.is_admitted() && !b.health().is_ill());
+    if all_well && matches!(core.catalog.value(UNDECIDED).await, Ok(Some(_))) {
+        // What they hold, or not, tells what was in doubt.
+        if let Err(error) = decide(core, &Progress::default()).await {
+            tracing::error!(%error, "the catalog could not be rebuilt with the backends that are back");
+        }
+    }
+    if core.is_uncertain() && (all_well || came_back.contains(&true)) {
         // What it holds may be what was missing to be sure of the history.
         match catch_up(core, core.catalog.as_ref(), None, true, &Progress::default()).await {
             Ok(report) => judge_certainty(core, &report),

@@ -98,6 +98,8 @@ fn verbs(app: &Arc<App>) -> Door {
         .unify()
         .or(native!(warp::path!("v1" / "drill"), app, |call| v1::admin::start(call, Verb::Drill)))
         .unify()
+        .or(native!(warp::path!("v1" / "durability"), app, |call| v1::admin::start(call, Verb::Durability)))
+        .unify()
         .or(native!(warp::path!("v1" / "sweep"), app, |call| v1::admin::start(call, Verb::Sweep)))
         .unify()
         .or(native!(warp::path!("v1" / "catalog" / "rebuild"), app, |call| {

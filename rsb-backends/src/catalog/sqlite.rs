@@ -313,6 +313,13 @@ impl Catalog for SqliteCatalog {
         self.changing_buckets(self.write(|conn| Box::pin(upkeep::clear(conn)))).await
     }
 
+    async fn sync(&self) -> Result<()> {
+        match &self.writer {
+            Some(writer) => writer.sync().await,
+            None => Ok(()),
+        }
+    }
+
     /// Writes the log back into the file and lets go of the lock.
     async fn close(&self) -> Result<()> {
         // Readers first: the last connection to close is the writer's, which folds the log into the file.

@@ -266,6 +266,8 @@ fn cost(r: Reader<'_>) -> Cost {
         put_per_million: amount("put_per_million"),
         egress_per_gb: amount("egress_per_gb"),
         stored_per_gb_month: amount("stored_per_gb_month"),
+        minimum_days: amount("minimum_days"),
+        minimum_size: r.size("minimum_size", 0, 1 << 40).unwrap_or_default(),
     };
     r.finish();
     out

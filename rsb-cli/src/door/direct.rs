@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
 use rsb_core::catalog::{LedgerEntry, LedgerItem, ListAfter, ListQuery, Precondition};
+use rsb_core::durability::{Assumptions, Durability};
 use rsb_core::format::manifest::{BucketRecord, BucketSettings, Versions};
 use rsb_core::{
-    CheckReport, CheckRequest, Depth, DrillReport, Engine, Move, MovePlan, MoveRecord, MoveReport, ObjectInfo,
-    Progress, PutRequest, RebuildReport, RepairPlan, RepairReport, Scope, Status, SweepReport, SweepRequest,
-    VerifyReport,
+    CheckReport, CheckRequest, Depth, DrillReport, DrillRequest, Engine, Move, MovePlan, MoveRecord, MoveReport,
+    ObjectInfo, Progress, PutRequest, RebuildReport, RepairPlan, RepairReport, Scope, Status, SweepReport,
+    SweepRequest, VerifyReport, WorkPlan, WorkRequest,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -145,8 +146,8 @@ impl Door for Direct {
         Ok(self.0.repair(&plan, progress).await?)
     }
 
-    async fn drill(&self, domain: Option<&str>, progress: &Progress) -> Result<DrillReport, Failure> {
-        Ok(self.0.drill(domain, progress).await?)
+    async fn drill(&self, request: &DrillRequest, progress: &Progress) -> Result<DrillReport, Failure> {
+        Ok(self.0.drill_as(request, progress).await?)
     }
 
     async fn sweep(&self, request: SweepRequest, progress: &Progress) -> Result<SweepReport, Failure> {
@@ -194,6 +195,14 @@ impl Door for Direct {
 
     async fn add_backend(&self, name: &str) -> Result<bool, Failure> {
         Ok(self.0.add_backend(name).await?)
+    }
+
+    async fn plan_work(&self, request: &WorkRequest) -> Result<WorkPlan, Failure> {
+        Ok(self.0.plan_work(request, &Progress::default()).await?)
+    }
+
+    async fn durability(&self, assumptions: &Assumptions) -> Result<Durability, Failure> {
+        Ok(self.0.durability(assumptions).await?)
     }
 
     async fn close(&self) -> Result<(), Failure> {

@@ -9,10 +9,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use rsb_core::catalog::LedgerEntry;
+use rsb_core::durability::{Assumptions, Durability};
 use rsb_core::format::manifest::Versions;
 use rsb_core::{
-    BodyStream, CheckReport, CheckRequest, Depth, DrillReport, Move, MovePlan, MoveRecord, MoveReport, Progress,
-    RebuildReport, RepairPlan, RepairReport, Scope, Status, SweepReport, SweepRequest, VerifyReport,
+    BodyStream, CheckReport, CheckRequest, Depth, DrillReport, DrillRequest, Move, MovePlan, MoveRecord, MoveReport,
+    Progress, RebuildReport, RepairPlan, RepairReport, Scope, Status, SweepReport, SweepRequest, VerifyReport,
+    WorkPlan, WorkRequest,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +52,7 @@ pub trait Door: Send + Sync {
     /// Repairs.
     async fn repair(&self, scope: &Scope, depth: Depth, progress: &Progress) -> Result<RepairReport, Failure>;
     /// Masks domains, or the one given.
-    async fn drill(&self, domain: Option<&str>, progress: &Progress) -> Result<DrillReport, Failure>;
+    async fn drill(&self, request: &DrillRequest, progress: &Progress) -> Result<DrillReport, Failure>;
     /// Removes garbage.
     async fn sweep(&self, request: SweepRequest, progress: &Progress) -> Result<SweepReport, Failure>;
     /// Makes the catalog anew.
@@ -74,6 +76,11 @@ pub trait Door: Send + Sync {
     async fn pause_move(&self, id: &str, paused: bool) -> Result<MoveRecord, Failure>;
     /// Writes the marker of a new backend; whether it had none.
     async fn add_backend(&self, name: &str) -> Result<bool, Failure>;
+
+    /// What reading, checking or keeping objects would take.
+    async fn plan_work(&self, request: &WorkRequest) -> Result<WorkPlan, Failure>;
+    /// How likely a loss is.
+    async fn durability(&self, assumptions: &Assumptions) -> Result<Durability, Failure>;
 
     /// Ends the work. Nothing is asked afterwards.
     async fn close(&self) -> Result<(), Failure>;

@@ -4,10 +4,12 @@ use async_trait::async_trait;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, IF_NONE_MATCH};
 use rsb_core::catalog::LedgerEntry;
+use rsb_core::durability::{Assumptions, Durability};
 use rsb_core::format::manifest::Versions;
 use rsb_core::{
-    CheckReport, CheckRequest, Depth, DrillReport, Move, MovePlan, MoveRecord, MoveReport, MoveTask, Progress,
-    RebuildReport, RepairPlan, RepairReport, Scope, Status, SweepReport, SweepRequest, VerifyReport,
+    CheckReport, CheckRequest, Depth, DrillReport, DrillRequest, Move, MovePlan, MoveRecord, MoveReport, MoveTask,
+    Progress, RebuildReport, RepairPlan, RepairReport, Scope, Status, SweepReport, SweepRequest, VerifyReport,
+    WorkPlan, WorkRequest,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -51,6 +53,15 @@ struct Moves {
 #[derive(Deserialize)]
 struct Added {
     marker_written: bool,
+}
+
+/// Where a plan is asked for.
+fn plan_path(verb: &str, scope: &Scope, depth: Depth) -> String {
+    let mut path = format!("/v1/plan?verb={verb}&depth={}&prefix={}", depth_word(depth), encoded(&scope.prefix));
+    if let Some(bucket) = &scope.bucket {
+        path += &format!("&bucket={}", encoded(bucket));
+    }
+    path
 }
 
 /// Where a move is started, and with what.
@@ -150,19 +161,15 @@ impl Door for Client {
 
     async fn plan_repair(&self, scope: &Scope, depth: Depth, _: &Progress) -> Result<RepairPlan, Failure> {
         // Not as a job, which would ask for the right to write.
-        let mut path = format!("/v1/plan?verb=repair&depth={}&prefix={}", depth_word(depth), encoded(&scope.prefix));
-        if let Some(bucket) = &scope.bucket {
-            path += &format!("&bucket={}", encoded(bucket));
-        }
-        self.get_json(&path).await
+        self.get_json(&plan_path("repair", scope, depth)).await
     }
 
     async fn repair(&self, scope: &Scope, depth: Depth, progress: &Progress) -> Result<RepairReport, Failure> {
         self.job("/v1/repair", &scope_json(scope, depth), progress).await
     }
 
-    async fn drill(&self, domain: Option<&str>, progress: &Progress) -> Result<DrillReport, Failure> {
-        self.job("/v1/drill", &json!({ "domain": domain }), progress).await
+    async fn drill(&self, request: &DrillRequest, progress: &Progress) -> Result<DrillReport, Failure> {
+        self.job("/v1/drill", &json!(request), progress).await
     }
 
     async fn sweep(&self, request: SweepRequest, progress: &Progress) -> Result<SweepReport, Failure> {
@@ -216,6 +223,19 @@ impl Door for Client {
     async fn add_backend(&self, name: &str) -> Result<bool, Failure> {
         let path = format!("/v1/backends/{}", encoded(name));
         Ok(self.json::<Added>(self.request(Method::POST, &path)).await?.marker_written)
+    }
+
+    async fn plan_work(&self, request: &WorkRequest) -> Result<WorkPlan, Failure> {
+        let (verb, scope, depth) = match request {
+            WorkRequest::Get(scope) => ("get", scope, Depth::default()),
+            WorkRequest::Store(scope) => ("store", scope, Depth::default()),
+            WorkRequest::Check { scope, depth } => ("check", scope, *depth),
+        };
+        self.get_json(&plan_path(verb, scope, depth)).await
+    }
+
+    async fn durability(&self, assumptions: &Assumptions) -> Result<Durability, Failure> {
+        self.job("/v1/durability", &json!(assumptions), &Progress::default()).await
     }
 
     async fn close(&self) -> Result<(), Failure> {

@@ -2,6 +2,8 @@
 
 mod bench;
 mod config;
+mod drill;
+mod durability;
 mod files;
 mod key;
 mod key_pair;
@@ -34,6 +36,7 @@ pub async fn run(cli: &Cli, out: &Out) -> Result<u8, Failure> {
         Verb::Serve(args) => return serve::run(cli, args).await,
         Verb::Key(verb) => return key::run(cli, out, verb).await,
         Verb::Bench(verb) => return bench::run(cli, out, verb).await,
+        Verb::Durability(args) if cli.server.is_none() => return durability::direct(cli, out, args).await,
         // Beside a gateway that runs, if need be: the catalog is not asked.
         Verb::Backend(BackendVerb::Add { name }) if cli.server.is_none() => return config::add(cli, out, name).await,
         _ => {}
@@ -87,7 +90,9 @@ async fn on_door(cli: &Cli, out: &Out, door: &dyn Door) -> Result<u8, Failure> {
             upkeep::plan_repair(out, door, check).await
         }
         Verb::Repair { check, .. } => upkeep::repair(out, door, check).await,
-        Verb::Drill { domain } => upkeep::drill(out, door, domain.as_deref()).await,
+        Verb::Plan(verb) => moves::plan(out, door, verb).await,
+        Verb::Drill(args) => drill::run(out, door, args).await,
+        Verb::Durability(args) => durability::run(out, door, args).await,
         Verb::Backend(BackendVerb::Ls) => upkeep::backends(out, door).await,
         Verb::Backend(verb) => moves::backend(out, door, verb).await,
         Verb::Rescheme { place, data_shards, parity_shards, how } => {

@@ -1,9 +1,10 @@
 //! `backend drain|replace|add|rebalance`, `rescheme`, `moves`.
 
-use rsb_core::{Bill, Move, MovePlan, MoveRecord, MoveReport, MoveState, MoveTask, Pace, Progress, Scope};
+use rsb_core::{Bill, Move, MovePlan, MoveRecord, MoveReport, MoveState, MoveTask, Pace, Progress, Scope, WorkRequest};
 use serde_json::json;
 
-use crate::cli::{BackendVerb, MoveArgs, MovesVerb};
+use super::{depth, scope};
+use crate::cli::{BackendVerb, MoveArgs, MovesVerb, PlanVerb};
 use crate::config::units::parse_size;
 use crate::door::Door;
 use crate::failure::{DONE, Failure, SHORT};
@@ -69,6 +70,52 @@ async fn run(out: &Out, door: &dyn Door, task: MoveTask, how: &MoveArgs) -> Resu
     out.say(&report, || report_text(&report))?;
     let proven = report.proof.as_ref().is_none_or(|proof| proof.holds_nothing_live);
     Ok(if report.failures == 0 && proven { DONE } else { SHORT })
+}
+
+/// `plan`, of all but a repair.
+pub async fn plan(out: &Out, door: &dyn Door, verb: &PlanVerb) -> Result<u8, Failure> {
+    let task = match verb {
+        PlanVerb::Repair(_) => return Ok(DONE),
+        PlanVerb::Get(of) => return work(out, door, WorkRequest::Get(scope(of.place.as_deref())?)).await,
+        PlanVerb::Store(of) => return work(out, door, WorkRequest::Store(scope(of.place.as_deref())?)).await,
+        PlanVerb::Check(check) => {
+            let request = WorkRequest::Check { scope: scope(check.place.as_deref())?, depth: depth(check) };
+            return work(out, door, request).await;
+        }
+        PlanVerb::Drain { name } => MoveTask::Drain { backend: name.clone(), to: None, lost: false },
+        PlanVerb::Replace { old, new } => MoveTask::Drain { backend: old.clone(), to: Some(new.clone()), lost: false },
+        PlanVerb::Rebalance => MoveTask::Rebalance,
+        PlanVerb::Rescheme { of, data_shards, parity_shards } => MoveTask::Rescheme {
+            scope: scope(of.place.as_deref())?,
+            data_shards: *data_shards,
+            parity_shards: *parity_shards,
+        },
+    };
+    run(out, door, task, &MoveArgs { dry_run: true, rate: None, parallel: 4 }).await
+}
+
+async fn work(out: &Out, door: &dyn Door, request: WorkRequest) -> Result<u8, Failure> {
+    let plan = door.plan_work(&request).await?;
+    out.say(&plan, || {
+        let what = format!(
+            "{} of {}, {} on the backends",
+            count(plan.versions, "version"),
+            size(plan.object_bytes),
+            size(plan.stored_bytes)
+        );
+        match request {
+            WorkRequest::Store(_) => format!("{what}: {:.4} a month", plan.bill.price_per_month),
+            _ => format!(
+                "{what}: {} read in {}, {}, price {:.4}; about {} s",
+                size(plan.bill.read_bytes),
+                count(plan.bill.read_requests, "request"),
+                count(plan.bill.write_requests, "listing"),
+                plan.bill.price,
+                plan.seconds
+            ),
+        }
+    })?;
+    Ok(DONE)
 }
 
 fn bill_text(bill: &Bill) -> String {

@@ -121,24 +121,6 @@ fn repair_text(report: &RepairReport) -> String {
     text
 }
 
-pub async fn drill(out: &Out, door: &dyn Door, domain: Option<&str>) -> Result<u8, Failure> {
-    let progress = Progress::new();
-    let watch = Watch::start(out, "drilling", progress.clone());
-    let report = door.drill(domain, &progress).await;
-    drop(watch);
-    let mut code = DONE;
-    for domain in &report?.domains {
-        if !domain.unreadable.is_empty() {
-            code = UNREADABLE;
-        }
-        out.say(domain, || {
-            let decode = count(domain.readable, "object");
-            format!("without {}: {decode} can be read, {} cannot", domain.domain, domain.unreadable.len())
-        })?;
-    }
-    Ok(code)
-}
-
 pub async fn backends(out: &Out, door: &dyn Door) -> Result<u8, Failure> {
     let status = door.status().await?;
     for backend in &status.backends {

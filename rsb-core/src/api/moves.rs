@@ -98,6 +98,10 @@ pub struct Usage {
     pub lists: u64,
     /// Bytes that are stored no more.
     pub freed_bytes: u64,
+    /// Bytes that are paid for by the month, more or fewer: each file counts with its minimum size at least.
+    pub billed_bytes: i64,
+    /// Bytes times days that are paid for although they are removed before a minimum duration is over.
+    pub early_byte_days: u64,
 }
 
 /// What some work asks, or asked, of all backends, and its price by their cost model.
@@ -220,4 +224,38 @@ pub enum MoveState {
     Paused,
     /// Done. A drained backend is remembered until the config has it no more.
     Done,
+}
+
+/// Work that changes nothing, or is done by another verb, to be planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+pub enum WorkRequest {
+    /// Objects are read, whole.
+    Get(Scope),
+    /// Objects are checked, by a check or a scrub.
+    Check {
+        /// Which objects.
+        #[serde(flatten)]
+        scope: Scope,
+        /// How deep.
+        depth: super::Depth,
+    },
+    /// Objects are kept for a month.
+    Store(Scope),
+}
+
+/// What some work would take.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkPlan {
+    /// Object versions.
+    pub versions: u64,
+    /// Their bytes.
+    pub object_bytes: u64,
+    /// What they take on the backends.
+    pub stored_bytes: u64,
+    /// What it asks of the backends.
+    pub bill: Bill,
+    /// How long it may take, seconds.
+    pub seconds: u64,
 }

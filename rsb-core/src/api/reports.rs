@@ -1,6 +1,6 @@
 //! What the engine says of what it did and found: check, repair, drill, sweep, rebuild, status. Plain data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -229,26 +229,6 @@ pub struct RepairReport {
     pub unrepairable: Vec<ObjectHealth>,
 }
 
-/// What a drill proved.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct DrillReport {
-    /// One line for each domain masked.
-    pub domains: Vec<DrillDomain>,
-}
-
-/// One domain of a drill.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DrillDomain {
-    /// The domain, `label=value`, or a backend's name.
-    pub domain: String,
-    /// The backends that were masked.
-    pub backends: Vec<String>,
-    /// Object versions that decode without them.
-    pub readable: u64,
-    /// Object versions that do not.
-    pub unreadable: Vec<ObjectHealth>,
-}
-
 /// What a sweep does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SweepRequest {
@@ -316,6 +296,13 @@ pub struct RebuildReport {
     pub adopted: u64,
     /// Records left as garbage: never acknowledged, and not completable.
     pub garbage: u64,
+    /// Records shown although too few copies of them were seen, because the rest may lie on backends that are away: when
+    /// those are back, the catalog is rebuilt once more.
+    #[serde(default)]
+    pub undecided: u64,
+    /// Those left as garbage that can be read, and whose copies could not be completed now. No sweep removes them.
+    #[serde(skip)]
+    pub incomplete: BTreeSet<BatchId>,
     /// Backends that could not be listed.
     pub unreachable: Vec<String>,
     /// Sure of the whole history: not more backends were missing than the record margin.

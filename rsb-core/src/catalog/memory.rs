@@ -203,6 +203,10 @@ impl Catalog for MemoryCatalog {
         Ok(())
     }
 
+    async fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn clear(&self) -> Result<()> {
         *self.state() = State::default();
         Ok(())

@@ -479,6 +479,8 @@ pub trait Catalog: Send + Sync + std::fmt::Debug + 'static {
     /// Sets or (with `None`) removes a named value.
     async fn set_value(&self, name: &str, value: Option<String>) -> Result<()>;
 
+    /// Puts what was changed so far on its storage: no power cut takes it back any more.
+    async fn sync(&self) -> Result<()>;
     /// Empties the catalog, named values too: before a rebuild.
     async fn clear(&self) -> Result<()>;
     /// Puts everything on its storage and lets go of it; later calls may fail.

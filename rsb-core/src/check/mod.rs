@@ -1,5 +1,7 @@
 //! Check: looks at what is stored, at three depths, and says each object's margin. It changes nothing but the ledger.
 
+mod records;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use crate::api::{CheckReport, CheckRequest, Depth, Finding, FindingKind, ObjectH
 use crate::catalog::{BatchRow, Entry, HolderState, LedgerEntry, LedgerItem, LedgerReason};
 use crate::core::{Core, Fault, FaultKind, get_all, ranged, size_of};
 use crate::error::{Error, Result};
-use crate::format::batch::read_copy;
+use crate::format::batch::{Extent, read_copy};
 use crate::format::manifest::Body;
 use crate::format::{paths, shard};
 use crate::health::Op;
@@ -64,6 +66,8 @@ pub(crate) struct Checker {
     inventory: Option<Inventory>,
 }
 
+pub(crate) use self::records::{Other, others};
+
 /// What was seen of one object.
 pub(crate) struct Seen {
     pub health: ObjectHealth,
@@ -84,6 +88,7 @@ pub(crate) async fn entries(core: &Core, scope: &Scope) -> Result<Vec<Entry>> {
     let mut after = scope.bucket.as_ref().map(|bucket| (bucket.clone(), first_key.clone(), VersionId::MIN));
     loop {
         let page = core.catalog.versions_after(after.clone(), 1000).await?;
+        core.check_catalog_whole()?;
         let Some(last) = page.last() else { break };
         after = Some((last.manifest.bucket.clone(), last.manifest.key.clone(), last.manifest.version));
         let past = scope.bucket.is_some() && !scope.has(&last.manifest.bucket, &last.manifest.key);
@@ -112,6 +117,7 @@ pub(crate) async fn check(core: &Arc<Core>, request: &CheckRequest, progress: &P
     let checker = Checker::new(core, request.depth, entries.len() > FEW_OBJECTS).await;
     let mut report = CheckReport { depth: request.depth, ..CheckReport::default() };
     let mut unreachable: BTreeSet<String> = BTreeSet::new();
+    let others = records::others(core, &request.scope, &entries).await?;
     let mut work = futures::stream::iter(entries).map(|entry| checker.look(entry)).buffer_unordered(4);
     while let Some(seen) = work.next().await {
         let seen = seen?;
@@ -122,6 +128,15 @@ pub(crate) async fn check(core: &Arc<Core>, request: &CheckRequest, progress: &P
             seen.health.findings.iter().filter(|f| f.kind == FindingKind::Unreachable).map(|f| f.backend.clone()),
         );
         report.add(seen);
+    }
+    drop(work);
+    for other in others {
+        let seen = checker.look_at_other(&other).await?;
+        checker.remember_other(&other, &seen).await?;
+        unreachable.extend(
+            seen.health.findings.iter().filter(|f| f.kind == FindingKind::Unreachable).map(|f| f.backend.clone()),
+        );
+        report.add_other(seen);
     }
     report.damaged.sort_by_key(|health| health.margin);
     report.unreachable = unreachable.into_iter().collect();
@@ -171,7 +186,13 @@ impl Checker {
             sound: Vec::new(),
         };
         let good_copies = match &batch {
-            Some(row) => self.look_at_copies(&entry, row, &mut seen).await,
+            Some(row) => {
+                let shards = match &entry.manifest.body {
+                    Body::Inline(body) => body.scheme.n(),
+                    _ => usize::from(row.copies),
+                };
+                self.look_at_copies(entry.at.extent, row, shards, &mut seen).await
+            }
             None => 0,
         };
         seen.health.margin = match &manifest.body {
@@ -189,18 +210,15 @@ impl Checker {
         Ok(seen)
     }
 
-    async fn look_at_copies(&self, entry: &Entry, row: &BatchRow, seen: &mut Seen) -> usize {
+    /// Looks at the copies of a batch for the record at `extent`. Gives how many of the first `shards` are good.
+    async fn look_at_copies(&self, extent: Extent, row: &BatchRow, shards: usize, seen: &mut Seen) -> usize {
         let held: BTreeMap<u16, &str> =
             row.holders.iter().filter(|h| h.state == HolderState::Held).map(|h| (h.copy, h.backend.as_str())).collect();
-        let shards = match &entry.manifest.body {
-            Body::Inline(body) => body.scheme.n(),
-            _ => usize::from(row.copies),
-        };
         let mut good = 0;
         for copy in 0..row.copies {
             let item = LedgerItem::Copy { batch: row.id, copy };
             let result = match held.get(&copy) {
-                Some(backend) => self.look_at_copy(entry, row, backend, &mut seen.bytes_read).await,
+                Some(backend) => self.look_at_copy((extent, copy), row, backend, &mut seen.bytes_read).await,
                 None => Err(Fault { kind: FaultKind::Missing, detail: "it was never written".into() }),
             };
             match result {
@@ -218,7 +236,13 @@ impl Checker {
         good
     }
 
-    async fn look_at_copy(&self, entry: &Entry, row: &BatchRow, name: &str, bytes_read: &mut u64) -> Result<(), Fault> {
+    async fn look_at_copy(
+        &self,
+        (extent, copy): (Extent, u16),
+        row: &BatchRow,
+        name: &str,
+        bytes_read: &mut u64,
+    ) -> Result<(), Fault> {
         let path = paths::batch(row.id);
         let backend = self.core.admitted(name).ok_or_else(out_of_reach)?;
         if self.depth != Depth::Full {
@@ -231,15 +255,19 @@ impl Checker {
         let bytes = get_all(backend, &path, crate::format::batch::MAX_RECORD_LEN).await?;
         *bytes_read += bytes.len() as u64;
         let corrupt = |e: crate::format::FormatError| Fault::corrupt(e.to_string());
-        let (_, records) = read_copy(&self.core.checksums, self.core.repository, row.id, &bytes).map_err(corrupt)?;
+        let (header, records) =
+            read_copy(&self.core.checksums, self.core.repository, row.id, &bytes).map_err(corrupt)?;
+        if header.copy != copy {
+            return Err(Fault::corrupt(format!("it is copy {} and should be copy {copy}", header.copy)));
+        }
+        let mut is_there = false;
+        // A copy of which any record is bad is no good copy: a rebuild does not count it for the others either.
         for record in records {
             let record = record.map_err(corrupt)?;
-            if record.extent == entry.at.extent {
-                record.inline.map_err(corrupt)?;
-                return Ok(());
-            }
+            record.inline.map_err(corrupt)?;
+            is_there |= record.extent == extent;
         }
-        Err(Fault::corrupt("the record is not in it"))
+        if is_there { Ok(()) } else { Err(Fault::corrupt("the record is not in it")) }
     }
 
     async fn look_at_shards(&self, piece: &Piece, segment: u64, seen: &mut Seen) -> usize {

@@ -12,12 +12,15 @@ impl Engine {
     pub async fn bucket(&self, name: &str) -> Result<BucketRecord> {
         names::check_bucket(name)?;
         let found = self.core.catalog.bucket(name).await?;
+        self.core.check_catalog_whole()?;
         found.ok_or_else(|| Error::not_found(format!("bucket {name:?} does not exist")).object(name))
     }
 
     /// All buckets, by name.
     pub async fn buckets(&self) -> Result<Vec<BucketRecord>> {
-        self.core.catalog.buckets().await
+        let found = self.core.catalog.buckets().await?;
+        self.core.check_catalog_whole()?;
+        Ok(found)
     }
 
     /// Makes a bucket.

@@ -3,6 +3,7 @@
 mod buckets;
 mod config;
 mod copy;
+mod drill;
 mod lock;
 mod moves;
 mod multipart;
@@ -19,7 +20,7 @@ use crate::backend::Backend;
 use crate::catalog::{BucketRule, Catalog, LedgerItem, ListItem, ListQuery, Precondition, Reserved};
 use crate::codec::{self, Codecs};
 use crate::core::Core;
-use crate::env::Env;
+use crate::env::{Env, Flaw};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::format::batch::InlineShards;
@@ -30,7 +31,7 @@ use crate::placement::{self};
 use crate::scheme::Scheme;
 use crate::upkeep::{HealConfig, ScrubConfig, UpkeepStatus};
 use crate::write::commit::{Committer, Done, MakeRecord, Pending};
-use crate::{check, drill, lifecycle, names, read, recover, repair, sweep, upkeep, watch, write};
+use crate::{check, lifecycle, names, read, recover, repair, sweep, upkeep, watch, write};
 
 /// One repository, opened. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -81,6 +82,8 @@ impl Engine {
         crate::moves::apply(&core).await?;
         if !core.config.read_only {
             start_up(&core).await?;
+        } else if core.catalog.value(recover::PARTIAL).await?.is_some() {
+            core.set_catalog_partial(true);
         }
         if let Some(id) = core.catalog.greatest_version().await? {
             core.env.observe_id(id.0);
@@ -251,6 +254,7 @@ impl Engine {
         let has_lock = BucketLock::of(&settings)?.is_some();
         let _revising = if has_lock { Some(self.core.revising(bucket, key).await) } else { None };
         let entry = self.core.catalog.entry(bucket, key, version).await?;
+        self.core.check_catalog_whole()?;
         if !precondition.holds(entry.as_ref().map(|e| &e.manifest)) {
             let name = format!("{bucket}/{key}");
             return Err(Error::new(
@@ -333,6 +337,7 @@ impl Engine {
     pub async fn list(&self, query: &ListQuery) -> Result<Listing> {
         self.bucket(&query.bucket).await?;
         let page = self.core.catalog.list(query).await?;
+        self.core.check_catalog_whole()?;
         let mut listing = Listing { next: page.next, ..Listing::default() };
         for item in page.items {
             match item {
@@ -375,12 +380,6 @@ impl Engine {
         Ok(self.core.upkeep.status())
     }
 
-    /// Masks each value of the spread label in turn (or the one `domain`, as `label=value` or a backend's name), and says
-    /// which objects would not decode.
-    pub async fn drill(&self, domain: Option<&str>, progress: &Progress) -> Result<DrillReport> {
-        drill::drill(&self.core, domain, progress).await
-    }
-
     /// Follows the lifecycle rules of buckets, and then removes garbage older than the grace time.
     pub async fn sweep(&self, request: SweepRequest, progress: &Progress) -> Result<SweepReport> {
         let lifecycle = self.lifecycle(request.dry_run, progress).await?;
@@ -416,16 +415,25 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
     catalog.set_value(recover::REPOSITORY_ID, Some(core.repository.to_string())).await?;
     let clean = catalog.value(CLEAN).await?.is_some();
     catalog.set_value(CLEAN, None).await?;
+    // A power cut that took this back would make the next start believe that nothing happened in between.
+    if !core.env.has(Flaw::OpensUnsynced) {
+        catalog.sync().await?;
+    }
     if clean {
         return Ok(());
     }
     core.doubt_uploads_so_far();
     // A batch is named before it is written and committed after, so those still open at the last stop lie from the low-water
     // mark on. Others that were in flight beside it may be a little older.
-    let from = catalog.low_water().await?.map(|id| BatchId(crate::env::id_before(id.0, CATCH_UP_MARGIN_MS)));
+    let mut from = catalog.low_water().await?.map(|id| BatchId(crate::env::id_before(id.0, CATCH_UP_MARGIN_MS)));
+    if catalog.value(recover::PARTIAL).await?.is_some() {
+        from = None;
+    }
     let report = recover::catch_up(core, catalog.as_ref(), from, true, &Progress::default()).await?;
+    recover::remember_undecided(core, &report).await?;
     let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
     catalog.release(&open).await?;
+    catalog.set_value(recover::PARTIAL, None).await?;
     recover::judge_certainty(core, &report);
     Ok(())
 }

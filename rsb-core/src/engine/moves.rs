@@ -1,16 +1,26 @@
 //! Moves: drain and replace a backend, rebalance, rescheme.
 
 use super::{Engine, EngineConfig};
-use crate::api::{Move, MovePlan, MoveRecord, MoveReport, Progress};
+use crate::api::{Move, MovePlan, MoveRecord, MoveReport, Progress, WorkPlan, WorkRequest};
 use crate::backend::Backend;
 use crate::error::Result;
 use crate::{moves, recover};
 
 impl Engine {
+    /// Refuses what [`Engine::plan_move`] refuses, without counting.
+    pub async fn check_move(&self, order: &Move) -> Result<()> {
+        moves::check(&self.core, order).await
+    }
+
     /// What a move would take, by the catalog. Refuses what could not come to its end: an unknown backend (`NotFound`), too
     /// few others for new objects (`Config`), a scheme that cannot be (`Invalid`, `Config`).
     pub async fn plan_move(&self, order: &Move, progress: &Progress) -> Result<MovePlan> {
         moves::plan(&self.core, order, progress).await
+    }
+
+    /// What reading, checking or keeping objects would take, by the catalog. `NotFound` where the bucket does not exist.
+    pub async fn plan_work(&self, request: &WorkRequest, progress: &Progress) -> Result<WorkPlan> {
+        moves::plan_work(&self.core, request, progress).await
     }
 
     /// Carries a move out; one that was begun before and not cancelled goes on. What is left to do is read from the

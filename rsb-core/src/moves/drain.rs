@@ -133,7 +133,7 @@ impl Mover<'_> {
         if !self.core.leases.is_free(id) || delete(backend, path).await.is_err() {
             return false;
         }
-        self.meter.freed(from, len);
+        self.meter.freed(from, len, crate::env::id_ms(id));
         self.note(|report| report.removed += 1);
         true
     }

@@ -21,6 +21,7 @@ mod segments;
 mod shards;
 mod target;
 mod throttle;
+mod work;
 
 use std::sync::{Arc, Mutex};
 
@@ -28,8 +29,9 @@ use tokio::time::Instant;
 
 pub(crate) use self::bill::Meter;
 pub(crate) use self::journal::{JOURNAL, apply, cancel, list, pause};
-pub(crate) use self::plan::plan;
+pub(crate) use self::plan::{check, plan};
 use self::throttle::Throttle;
+pub(crate) use self::work::plan_work;
 use crate::api::{Move, MoveReport, MoveState, MoveTask, Progress};
 use crate::core::{Core, lock};
 use crate::error::{Error, ErrorKind, Result};
@@ -97,7 +99,7 @@ pub(crate) async fn run(
         progress,
         throttle: Throttle::new(order.pace.bytes_per_second),
         parallel: order.pace.parallel.unwrap_or(PARALLEL).clamp(1, MOST_PARALLEL),
-        meter: Meter::of(&before.actual),
+        meter: Meter::of(core, &before.actual),
         report: Mutex::new(before),
     };
     let start = Instant::now();

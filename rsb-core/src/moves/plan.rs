@@ -10,7 +10,7 @@ use super::{EXAMPLES, PARALLEL, drain, recode};
 use crate::api::{Bill, Move, MovePlan, MoveTask, Pace, Progress};
 use crate::catalog::{BatchRow, Entry};
 use crate::core::Core;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::health::Op;
 use crate::read::piece::Piece;
 use crate::stripe::Layout;
@@ -20,20 +20,29 @@ const ASSUMED_RATE: u64 = 100_000_000;
 /// Seconds that an answer takes where a backend has not been heard yet.
 const ASSUMED_ANSWER: f64 = 0.02;
 
-pub(crate) async fn plan(core: &Core, order: &Move, progress: &Progress) -> Result<MovePlan> {
-    let mut planner = Planner { core, meter: Meter::default(), plan: MovePlan::default() };
+/// Refuses what could not come to its end.
+pub(crate) async fn check(core: &Core, order: &Move) -> Result<()> {
     match &order.task {
-        MoveTask::Drain { backend, to, .. } => {
-            drain::check(core, backend, to.as_deref())?;
-            planner.drain(backend, to.as_deref(), progress).await?;
-        }
-        MoveTask::Rebalance => planner.rebalance(progress).await?,
+        MoveTask::Drain { backend, to, .. } => drain::check(core, backend, to.as_deref()),
+        MoveTask::Rebalance => Ok(()),
         MoveTask::Rescheme { scope, data_shards, parity_shards } => {
             if let Some(bucket) = &scope.bucket
                 && core.catalog.bucket(bucket).await?.is_none()
             {
-                return Err(crate::Error::not_found(format!("bucket {bucket:?} does not exist")).object(bucket.clone()));
+                return Err(Error::not_found(format!("bucket {bucket:?} does not exist")).object(bucket.clone()));
             }
+            recode::wanted(core, *data_shards, *parity_shards).map(|_| ())
+        }
+    }
+}
+
+pub(crate) async fn plan(core: &Core, order: &Move, progress: &Progress) -> Result<MovePlan> {
+    check(core, order).await?;
+    let mut planner = Planner { core, meter: Meter::new(core), plan: MovePlan::default() };
+    match &order.task {
+        MoveTask::Drain { backend, to, .. } => planner.drain(backend, to.as_deref(), progress).await?,
+        MoveTask::Rebalance => planner.rebalance(progress).await?,
+        MoveTask::Rescheme { scope, data_shards, parity_shards } => {
             let scheme = recode::wanted(core, *data_shards, *parity_shards)?;
             planner.rescheme(scope, &scheme, progress).await?;
         }
@@ -129,7 +138,7 @@ impl Planner<'_> {
         }
         self.meter.write(to, len);
         self.meter.read(to, 2, len);
-        self.meter.freed(from, len);
+        self.meter.freed(from, len, piece.data_id.unix_ms());
     }
 
     fn copies_of(&mut self, row: &BatchRow, from: &str, to: Option<&str>) {
@@ -155,7 +164,7 @@ impl Planner<'_> {
         }
         self.meter.write(to, row.len_bytes);
         self.meter.read(to, 1, row.len_bytes);
-        self.meter.freed(from, row.len_bytes);
+        self.meter.freed(from, row.len_bytes, row.id.unix_ms());
     }
 
     async fn rebalance(&mut self, progress: &Progress) -> Result<()> {
@@ -211,7 +220,9 @@ impl Planner<'_> {
                         .into_iter()
                         .take(piece.scheme.k())
                         .for_each(|b| self.meter.read(b, 1, file_len(piece)));
-                    holders(piece).into_iter().for_each(|b| self.meter.freed(b, file_len(piece)));
+                    holders(piece)
+                        .into_iter()
+                        .for_each(|b| self.meter.freed(b, file_len(piece), piece.data_id.unix_ms()));
                     (0..scheme.n()).for_each(|i| self.meter.write(&places[(turn + i) % places.len()], len));
                     turn += 1;
                 }
@@ -225,7 +236,7 @@ impl Planner<'_> {
         let len = u64::from(entry.at.extent.len);
         let names = keepers(&row, "");
         names.iter().for_each(|name| self.meter.read(name, 1, len));
-        names.iter().for_each(|name| self.meter.freed(name, len));
+        names.iter().for_each(|name| self.meter.freed(name, len, row.id.unix_ms()));
         let new = entry.manifest.size.div_ceil(scheme.k() as u64) + u64::from(entry.at.extent.body_len) + 80;
         self.plan.copies += scheme.n() as u64;
         (0..scheme.n()).for_each(|i| self.meter.write(&places[(turn + i) % places.len()], new));

@@ -8,13 +8,15 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
-use super::segments::Versions;
+use super::segments::{Versions, holders};
+use super::shards::file_len;
 use super::{Mover, REVISIONS};
 use crate::api::Scope;
 use crate::catalog::{Entry, LedgerEntry, LedgerItem, LedgerReason};
 use crate::core::Core;
 use crate::error::{ErrorKind, Result};
 use crate::format::manifest::{Body, InlineBody, Manifest, SegmentScheme, SegmentedBody};
+use crate::format::shard::HEADER_LEN;
 use crate::id::{DataId, VersionId};
 use crate::read::piece::Piece;
 use crate::read::{hold_entry, stream_pieces};
@@ -192,7 +194,7 @@ impl Mover<'_> {
             next = stream.try_next().await?;
         }
         piece.shards.iter().flatten().take(piece.scheme.k()).for_each(|at| {
-            self.meter.read(&at.backend, 1, piece.layout.shard_body_len());
+            self.meter.read(&at.backend, 1, file_len(piece));
         });
         let segment = encoder.finish().await?;
         let written = write_segment(core, coder.scheme, segment, data_id.0.as_u64_pair().1).await;
@@ -211,7 +213,9 @@ impl Mover<'_> {
         if !short.is_empty() {
             core.catalog.ledger_add(short).await?;
         }
-        backends.iter().for_each(|name| self.meter.write(name, layout.shard_body_len()));
+        let (new, old) = (HEADER_LEN as u64 + layout.shard_body_len(), file_len(piece));
+        backends.iter().for_each(|name| self.meter.write(name, new));
+        holders(piece).into_iter().for_each(|name| self.meter.freed(name, old, piece.data_id.unix_ms()));
         self.note(|report| report.shards += backends.len() as u64);
         self.progress.add(backends.len() as u64, len + buffer);
         let scheme = SegmentScheme { scheme: coder.scheme, symbol_len: coder.codec.symbol_len() as u32 };

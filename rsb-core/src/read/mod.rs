@@ -29,14 +29,18 @@ use crate::names;
 pub(crate) async fn lookup(core: &Core, bucket: &str, key: &str, version: Option<VersionId>) -> Result<Entry> {
     names::check_bucket(bucket)?;
     names::check_key(key)?;
-    match core.catalog.entry(bucket, key, version).await? {
+    let found = core.catalog.entry(bucket, key, version).await?;
+    core.check_catalog_whole()?;
+    match found {
         Some(entry) if !entry.manifest.delete_marker => Ok(entry),
         _ => Err(not_found(core, bucket, key, version).await?),
     }
 }
 
 async fn not_found(core: &Core, bucket: &str, key: &str, version: Option<VersionId>) -> Result<Error> {
-    if core.catalog.bucket(bucket).await?.is_none() {
+    let has_bucket = core.catalog.bucket(bucket).await?.is_some();
+    core.check_catalog_whole()?;
+    if !has_bucket {
         return Ok(Error::not_found(format!("bucket {bucket:?} does not exist")).object(bucket));
     }
     let name = format!("{bucket}/{key}");
@@ -58,6 +62,7 @@ pub(crate) async fn hold(core: &Core, bucket: &str, key: &str, version: Option<V
     loop {
         // The batch may be looked up before the lease: copies of it come, but go only all together, which the lease refuses.
         let found = core.catalog.entry_and_batch(bucket, key, version).await?;
+        core.check_catalog_whole()?;
         let Some((entry, batch)) = found.filter(|(entry, _)| !entry.manifest.delete_marker) else {
             return Err(not_found(core, bucket, key, version).await?);
         };

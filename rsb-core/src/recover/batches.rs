@@ -68,6 +68,8 @@ pub(crate) struct Loaded {
     pub len_bytes: u64,
     /// Copies that verify.
     pub holders: Vec<Holder>,
+    /// Copies that are listed, and do not verify: they may have been good.
+    pub corrupt: usize,
     /// Backends that list a copy, and did not answer when it was read: nothing can be said of those.
     pub unreachable: Vec<String>,
     /// By offset: the record, its body, and the inline blocks by copy.
@@ -93,7 +95,8 @@ pub(crate) async fn load_batch(core: &Core, id: BatchId, backends: &[String]) ->
         (name, read)
     });
     let copies: Vec<_> = copies.buffered(16).collect().await;
-    let mut out = Loaded { id, len_bytes: 0, holders: Vec::new(), unreachable: Vec::new(), records: BTreeMap::new() };
+    let mut out =
+        Loaded { id, len_bytes: 0, holders: Vec::new(), corrupt: 0, unreachable: Vec::new(), records: BTreeMap::new() };
     for (name, read) in copies {
         let bytes = match read {
             Ok(bytes) => bytes,
@@ -102,7 +105,10 @@ pub(crate) async fn load_batch(core: &Core, id: BatchId, backends: &[String]) ->
                 continue;
             }
         };
-        let Ok((header, records)) = read_copy(&core.checksums, core.repository, id, &bytes) else { continue };
+        let Ok((header, records)) = read_copy(&core.checksums, core.repository, id, &bytes) else {
+            out.corrupt += 1;
+            continue;
+        };
         if records.iter().any(|r| !matches!(r, Ok(r) if r.inline.is_ok())) {
             tracing::warn!(backend = name, batch = %id, "a manifest copy does not verify");
         }
@@ -110,6 +116,8 @@ pub(crate) async fn load_batch(core: &Core, id: BatchId, backends: &[String]) ->
         if whole {
             out.len_bytes = bytes.len() as u64;
             out.holders.push(Holder { backend: name, copy: header.copy, state: HolderState::Held });
+        } else {
+            out.corrupt += 1;
         }
         for read in records.into_iter().flatten() {
             let slot = out.records.entry(read.extent.offset).or_insert_with(|| LoadedRecord {

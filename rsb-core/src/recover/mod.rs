@@ -4,6 +4,7 @@
 //! completed and k good shards were seen, so that what was once visible stays visible; else it is garbage.
 
 mod batches;
+mod kept;
 mod markers;
 mod reconcile;
 
@@ -14,6 +15,7 @@ use futures::stream::{self, StreamExt};
 use object_store::PutPayload;
 
 pub(crate) use self::batches::{Loaded, list_all, load_batch, load_enough};
+use self::kept::Kept;
 pub(crate) use self::markers::{add_marker, admit, init_marker, init_markers, read_marker, write_marker, wrong_marker};
 pub(crate) use self::reconcile::{make_up_for_deletes, reconcile};
 use crate::api::{Progress, RebuildReport, VerifyReport};
@@ -22,6 +24,7 @@ use crate::catalog::{
     BatchRow, Catalog, Commit, Holder, HolderState, LedgerEntry, LedgerItem, LedgerReason, MemoryCatalog,
 };
 use crate::core::{Core, Fault, FaultKind, put, size_of};
+use crate::env::Flaw;
 use crate::error::Result;
 use crate::format::batch::BatchImage;
 use crate::format::manifest::{Body, Record};
@@ -31,6 +34,13 @@ use crate::read::piece::Piece;
 
 /// The catalog's named value that holds the repository's id.
 pub(crate) const REPOSITORY_ID: &str = "repository_id";
+
+/// The catalog's named value that says that it shows records of which too few copies were seen, for backends were away: when
+/// they are back, the catalog is made anew, as what those records replaced may be what was acknowledged.
+pub(crate) const UNDECIDED: &str = "undecided";
+
+/// The catalog's named value that says that a rebuild of it was begun and not ended.
+pub(crate) const PARTIAL: &str = "rebuild_not_ended";
 struct Recovery<'a> {
     core: &'a Arc<Core>,
     catalog: &'a dyn Catalog,
@@ -62,7 +72,11 @@ pub(crate) async fn catch_up(
     let mut recovery = Recovery { core, catalog, adopt, unreachable, report: RebuildReport::default() };
     for (id, backends) in batches {
         progress.check()?;
-        if catalog.batch(id).await?.is_none() {
+        // First this, then the catalog: one that has just been written is in it.
+        let is_flying = core.is_flying(id) && !core.env.has(Flaw::AdoptsFlying);
+        // What this process has removed is not taken from a listing that is late.
+        let is_removed = core.leases.is_deleting(id.0);
+        if !is_flying && !is_removed && catalog.batch(id).await?.is_none() {
             recovery.take(id, &backends).await?;
         }
         progress.add(1, 0);
@@ -87,12 +101,14 @@ impl Recovery<'_> {
         }
         let (k, m) = loaded.scheme(self.core);
         let (copies, quorum) = self.core.record_quorum(k, m);
-        if loaded.holders.len() < quorum && !self.adopt_short(&mut loaded, copies, quorum).await? {
+        let is_enough = loaded.holders.len() >= quorum || self.core.env.has(Flaw::BelievesFewCopies);
+        if !is_enough && !self.adopt_short(&mut loaded, copies, quorum).await? {
             // Until it is swept it is known as nobody's: a dead batch would be deleted at once.
             self.report.garbage += 1;
             tracing::warn!(batch = %id, copies = loaded.holders.len(), "a batch that was never acknowledged is garbage");
             return Ok(());
         }
+        self.report.undecided += u64::from(loaded.holders.len() < quorum);
         let row = BatchRow { id, len_bytes: loaded.len_bytes, copies: copies as u16, holders: loaded.holders.clone() };
         let ledger = self.short_of(&row, &loaded);
         let commit = Commit { batch: row, records: loaded.located(), ledger, completes: Vec::new() };
@@ -131,16 +147,19 @@ impl Recovery<'_> {
         }
         let good = self.has_good_shards(loaded).await;
         // Where shards are missing and no backend is, it was undone, or it is lost.
-        let perhaps_acknowledged = loaded.holders.len() + self.unreachable.len() >= loaded.least_quorum(self.core)
-            && (good || !self.unreachable.is_empty());
+        let may_hold = loaded.holders.len() + loaded.corrupt + self.unreachable.len();
+        let perhaps_acknowledged = may_hold >= loaded.least_quorum(self.core) && (good || !self.unreachable.is_empty());
         if good && let Ok(image) = loaded.image(self.core).await {
             if self.adopt {
                 complete(self.core, &image, loaded, copies).await;
             }
-            if loaded.holders.len() >= quorum || !self.adopt {
-                self.report.adopted += 1;
+            let is_complete = loaded.holders.len() >= quorum || !self.adopt;
+            self.report.adopted += u64::from(is_complete);
+            // Where backends are ill, what can be read may be what they had their part of.
+            if is_complete || loaded.corrupt > 0 || !self.unreachable.is_empty() {
                 return Ok(true);
             }
+            self.report.incomplete.insert(loaded.id);
         }
         Ok(perhaps_acknowledged)
     }
@@ -209,23 +228,58 @@ async fn complete(core: &Core, image: &BatchImage, loaded: &mut Loaded, copies: 
     }
 }
 
-/// Empties the catalog and rebuilds it from the backends alone.
+/// Empties the catalog and rebuilds it from the backends alone. Until it is done nothing is looked up in it.
 pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<RebuildReport> {
-    let before = core.closed_reason();
-    core.set_read_only(Some("the catalog is being rebuilt".into()));
-    let result = async {
-        // Which moves go on is known to the catalog alone.
-        let moves = core.catalog.value(crate::moves::JOURNAL).await?;
-        core.catalog.clear().await?;
-        core.catalog.set_value(crate::moves::JOURNAL, moves).await?;
-        core.catalog.set_value(REPOSITORY_ID, Some(core.repository.to_string())).await?;
-        catch_up(core, core.catalog.as_ref(), None, !core.config.read_only, progress).await
-    };
-    let result = result.await;
-    core.set_read_only(before);
-    let report = result?;
+    // What is being written is committed first, what is being removed goes.
+    let _alone = core.whole.write().await;
+    let catalog = core.catalog.as_ref();
+    core.set_catalog_partial(true);
+    let kept = Kept::take(core).await.unwrap_or_else(|error| {
+        // It may be rebuilt because it cannot be read.
+        tracing::warn!(%error, "uploads in progress and the ledger cannot be kept");
+        Kept::default()
+    });
+    // Which moves go on is known to the catalog alone.
+    let moves = catalog.value(crate::moves::JOURNAL).await?;
+    catalog.clear().await?;
+    catalog.set_value(crate::moves::JOURNAL, moves).await?;
+    // One that is broken off is noticed at the next start.
+    catalog.set_value(PARTIAL, Some("yes".into())).await?;
+    catalog.set_value(REPOSITORY_ID, Some(core.repository.to_string())).await?;
+    let report = catch_up(core, catalog, None, !core.config.read_only, progress).await?;
+    catalog.set_value(PARTIAL, None).await?;
+    remember_undecided(core, &report).await?;
+    kept.put_back(core).await?;
     judge_certainty(core, &report);
+    core.set_catalog_partial(false);
     Ok(report)
+}
+
+/// Makes the catalog anew where it shows records that were in doubt, and every backend says now what it has of them. Whether
+/// nothing is in doubt any more; else the backends that did not answer.
+pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<Result<(), Vec<String>>> {
+    if core.catalog.value(UNDECIDED).await?.is_none() {
+        return Ok(Ok(()));
+    }
+    // Nobody can look anything up while the catalog is made anew, so it is tried beside it first.
+    let report = catch_up(core, &MemoryCatalog::default(), None, true, progress).await?;
+    if report.undecided > 0 || !report.unreachable.is_empty() {
+        return Ok(Err(report.unreachable));
+    }
+    if !report.incomplete.is_empty() {
+        return Ok(Ok(()));
+    }
+    let report = rebuild(core, progress).await?;
+    let decided = report.undecided == 0 && report.unreachable.is_empty();
+    Ok(if decided { Ok(()) } else { Err(report.unreachable) })
+}
+
+/// Remembers that records are shown of which too few copies were seen to be sure of them.
+pub(crate) async fn remember_undecided(core: &Core, report: &RebuildReport) -> Result<()> {
+    if report.undecided > 0 || !report.incomplete.is_empty() {
+        core.catalog.set_value(UNDECIDED, Some("yes".into())).await?;
+    }
+    Ok(())
 }
 
 /// Serves read-only while more backends are missing than a sure history allows.
@@ -247,6 +301,8 @@ pub(crate) fn judge_certainty(core: &Core, report: &RebuildReport) {
 
 /// Compares the catalog with what a rebuild would make of the backends; changes nothing.
 pub(crate) async fn verify(core: &Arc<Core>, progress: &Progress) -> Result<VerifyReport> {
+    let _whole = core.whole.read().await;
+    core.check_catalog_whole()?;
     let fresh = MemoryCatalog::default();
     let rebuilt = catch_up(core, &fresh, None, false, progress).await?;
     let (ours, theirs) = (all_versions(core.catalog.as_ref()).await?, all_versions(&fresh).await?);

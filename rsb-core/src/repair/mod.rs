@@ -16,7 +16,7 @@ use self::plan::Planner;
 pub(crate) use self::work::{repair_copies, repair_shards};
 use crate::api::{CheckRequest, Depth, ObjectHealth, Progress, RepairPlan, RepairReport, RepairWork, Scope};
 use crate::catalog::LedgerReason;
-use crate::check::check;
+use crate::check::{check, entries, others};
 use crate::core::Core;
 use crate::error::{ErrorKind, Result};
 use crate::write::commit::Committer;
@@ -30,8 +30,14 @@ pub(crate) async fn plan(core: &Arc<Core>, scope: &Scope, depth: Depth, progress
     for health in report.damaged.into_iter().chain(known) {
         damaged.insert((health.bucket.clone(), health.key.clone(), health.version), health);
     }
-    let mut planner =
-        Planner { core, plan: RepairPlan::default(), segments: BTreeSet::new(), batches: BTreeSet::new() };
+    let objects = entries(core, scope).await?;
+    let mut planner = Planner {
+        core,
+        plan: RepairPlan::default(),
+        segments: BTreeSet::new(),
+        batches: BTreeSet::new(),
+        others: others(core, scope, &objects).await?,
+    };
     for health in damaged.into_values() {
         planner.add(health).await?;
     }

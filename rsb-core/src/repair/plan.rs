@@ -1,10 +1,12 @@
 //! From findings to work: what is read from where, and where what is lost is written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::api::{Finding, FindingKind, ObjectHealth, RepairItem, RepairPlan, RepairWork};
-use crate::catalog::{Entry, HolderState};
+use crate::backend::Backend;
+use crate::catalog::{HolderState, RecordRow};
+use crate::check::Other;
 use crate::core::Core;
 use crate::error::Result;
 use crate::format::shard::HEADER_LEN;
@@ -19,13 +21,14 @@ pub(super) struct Planner<'a> {
     pub plan: RepairPlan,
     pub segments: BTreeSet<DataId>,
     pub batches: BTreeSet<BatchId>,
+    /// Records that are no object.
+    pub others: Vec<Other>,
 }
 
 impl Planner<'_> {
     pub async fn add(&mut self, health: ObjectHealth) -> Result<()> {
-        let Some(entry) = self.core.catalog.entry(&health.bucket, &health.key, Some(health.version)).await? else {
-            return Ok(());
-        };
+        let entry = self.core.catalog.entry(&health.bucket, &health.key, Some(health.version)).await?;
+        let Some(entry) = entry else { return self.add_other(health).await };
         if !health.is_readable() {
             self.plan.unrepairable.push(health);
             return Ok(());
@@ -39,7 +42,8 @@ impl Planner<'_> {
         }
         let lost: Vec<&Finding> = health.findings.iter().filter(|f| f.segment.is_none()).collect();
         if !lost.is_empty() && self.batches.insert(entry.at.batch) {
-            waiting.extend(self.add_copies(&health, &entry, &lost).await?);
+            let m = entry.manifest.scheme().map_or(0, |s| s.m());
+            waiting.extend(self.add_copies(&health, entry.at.batch, m, &lost).await?);
         }
         if !waiting.is_empty() {
             self.plan.unrepairable.push(ObjectHealth { findings: waiting, ..health });
@@ -66,12 +70,40 @@ impl Planner<'_> {
         waiting
     }
 
-    async fn add_copies(&mut self, health: &ObjectHealth, entry: &Entry, lost: &[&Finding]) -> Result<Vec<Finding>> {
-        let Some(row) = self.core.catalog.batch(entry.at.batch).await? else { return Ok(Vec::new()) };
+    /// The copies of a record that is no object.
+    async fn add_other(&mut self, health: ObjectHealth) -> Result<()> {
+        let is_it = |r: &RecordRow| (&r.bucket, &r.key, r.version) == (&health.bucket, &health.key, health.version);
+        let Some(batch) = self.others.iter().find(|Other(r)| is_it(r)).map(|Other(r)| r.at.batch) else {
+            return Ok(());
+        };
+        if !health.is_readable() {
+            self.plan.unrepairable.push(health);
+            return Ok(());
+        }
+        let lost: Vec<&Finding> = health.findings.iter().collect();
+        if !lost.is_empty() && self.batches.insert(batch) {
+            let waiting = self.add_copies(&health, batch, 0, &lost).await?;
+            if !waiting.is_empty() {
+                self.plan.unrepairable.push(ObjectHealth { findings: waiting, ..health });
+            }
+        }
+        Ok(())
+    }
+
+    async fn add_copies(
+        &mut self,
+        health: &ObjectHealth,
+        batch: BatchId,
+        m: usize,
+        lost: &[&Finding],
+    ) -> Result<Vec<Finding>> {
+        let Some(row) = self.core.catalog.batch(batch).await? else { return Ok(Vec::new()) };
         let bad: BTreeSet<u16> = lost.iter().map(|f| f.index).collect();
         let held = row.holders.iter().filter(|h| h.state == HolderState::Held);
-        let holders: Vec<String> = held.clone().map(|h| h.backend.clone()).collect();
-        let m = entry.manifest.scheme().map_or(self.core.record_margin, |s| s.m()).max(self.core.record_margin);
+        // Of two that hold the same copy one is free for another copy.
+        let firsts: BTreeMap<u16, &str> = held.clone().rev().map(|h| (h.copy, h.backend.as_str())).collect();
+        let holders: Vec<String> = firsts.into_values().map(str::to_owned).collect();
+        let m = m.max(self.core.record_margin);
         let (write, waiting) = targets(self.core, &holders, m, lost);
         if write.is_empty() {
             return Ok(waiting);
@@ -129,7 +161,11 @@ pub(super) fn targets(
     for finding in lost {
         let home = core.admitted(&finding.backend).filter(|b| b.is_writable());
         let home = home.filter(|_| finding.kind != FindingKind::Unreachable);
-        let other = || placer.next(|b| b.is_admitted() && !b.health().is_suspect(Op::LargeWrite));
+        let other = || {
+            let well = placer.next(|b| b.is_admitted() && !b.health().is_suspect(Op::LargeWrite));
+            // One that failed before may work again: better tried than left.
+            well.or_else(|| placer.next(Backend::is_admitted))
+        };
         match home.or_else(other) {
             Some(backend) => write.push((finding.index, backend.name().to_owned())),
             None => waiting.push((*finding).clone()),

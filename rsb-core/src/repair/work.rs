@@ -10,6 +10,7 @@ use crate::api::RepairReport;
 use crate::catalog::{BucketRule, Entry, Holder, HolderState, LedgerItem, Precondition};
 use crate::check::verify_shard;
 use crate::core::{Core, get_all, put};
+use crate::env::Flaw;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::{InlineShards, MAX_RECORD_LEN};
 use crate::format::manifest::{Body, Record, SegmentedBody};
@@ -50,7 +51,7 @@ pub(crate) async fn repair_shards(
     let moved = |(index, name): &(u16, String)| {
         piece.shards[usize::from(*index)].as_ref().is_none_or(|old| old.backend != *name)
     };
-    if done.iter().any(moved) {
+    if done.iter().any(moved) && !core.env.has(Flaw::MovesSilently) {
         for entry in referrers {
             revise(core, committer, entry, data_id, &done).await?;
         }

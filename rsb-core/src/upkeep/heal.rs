@@ -55,6 +55,7 @@ pub(super) fn start(core: &Arc<Core>, committer: &Committer, config: HealConfig)
         let mut worker = Worker { config, failed: BTreeMap::new() };
         loop {
             tokio::select! {
+                biased;
                 () = closing.cancelled() => return,
                 () = tokio::time::sleep(worker.config.every) => {}
             }

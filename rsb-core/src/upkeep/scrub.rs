@@ -131,6 +131,7 @@ pub(super) fn start(core: &Arc<Core>, config: ScrubConfig) {
             }
             drop(core);
             tokio::select! {
+                biased;
                 () = closing.cancelled() => return,
                 () = tokio::time::sleep(TICK) => {}
             }

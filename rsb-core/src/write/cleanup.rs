@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::catalog::{BatchRow, Entry, Holder, HolderState, LedgerItem, PartRow};
 use crate::core::{Core, delete_files};
+use crate::env::Flaw;
 use crate::error::Result;
 use crate::format::manifest::{Body, SegmentedBody};
 use crate::format::paths;
@@ -33,6 +34,7 @@ pub(crate) fn superseded(core: &Arc<Core>, entries: Vec<Entry>) {
 async fn clean(core: &Core, entry: &Entry) -> Result<()> {
     let ids: Vec<Uuid> = entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0]).collect();
     core.leases.begin_delete(&ids).await;
+    let _whole = core.whole.read().await;
     if let Body::Segments(body) = &entry.manifest.body {
         remove_shards(core, body).await?;
     }
@@ -51,7 +53,10 @@ async fn clean(core: &Core, entry: &Entry) -> Result<()> {
 /// back.
 async fn remove_shards(core: &Core, body: &SegmentedBody) -> Result<()> {
     let ids: Vec<DataId> = body.segments.iter().map(|s| s.data_id).collect();
-    let free: BTreeSet<DataId> = core.catalog.unreferenced(&ids).await?.into_iter().collect();
+    let mut free: BTreeSet<DataId> = core.catalog.unreferenced(&ids).await?.into_iter().collect();
+    if core.env.has(Flaw::RemovesShared) {
+        free.extend(&ids);
+    }
     let kept: Vec<Uuid> = ids.iter().filter(|id| !free.contains(id)).map(|id| id.0).collect();
     core.leases.unmark(&kept);
     let mut files: Vec<(String, Path)> = Vec::new();
@@ -78,6 +83,7 @@ pub(crate) fn parts(core: &Arc<Core>, parts: Vec<PartRow>) {
         for part in parts {
             let ids: Vec<Uuid> = part.data_ids().map(|id| id.0).collect();
             worker.leases.begin_delete(&ids).await;
+            let _whole = worker.whole.read().await;
             if let Err(error) = remove_shards(&worker, &part.body).await {
                 tracing::warn!(%error, "the shards of a part that is not wanted could not be removed; the sweep will");
             }

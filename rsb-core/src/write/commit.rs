@@ -1,7 +1,7 @@
 //! Group commit: what arrives while batches are in flight goes in the next one, so that many small writes share one
 //! request a backend. A batch is reserved, written to its backends, committed to the catalog, and then answered.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use object_store::PutPayload;
@@ -14,6 +14,7 @@ use crate::catalog::{
     LocatedRecord, Precondition, Reserve, Reserved,
 };
 use crate::core::{Arriving, Core, lock};
+use crate::env::Flaw;
 use crate::error::{Error, Result};
 use crate::format::batch::{BatchImage, InlineShards, NewRecord};
 use crate::format::manifest::{Body, Digest, Manifest, Record};
@@ -192,7 +193,10 @@ impl Member {
 }
 
 async fn flush(core: &Arc<Core>, (k, m): (usize, usize), batch: Vec<(Pending, Reply)>) {
+    // A condition is not judged by half a catalog.
+    let _whole = core.whole.read().await;
     let id = BatchId(core.env.new_id());
+    let _flying = core.flying(id);
     // A drain waits for the batches that may still have chosen its backend.
     let _arriving = core.arriving(DataId(id.0));
     let members = match reserve(core, id, batch).await {
@@ -225,7 +229,10 @@ async fn reserve(core: &Arc<Core>, id: BatchId, batch: Vec<(Pending, Reply)>) ->
             key: pending.key.clone(),
             proposed: VersionId(core.env.new_id()),
             batch: id,
-            precondition: pending.precondition.clone(),
+            precondition: match core.env.has(Flaw::IgnoresCondition) {
+                true => Precondition::None,
+                false => pending.precondition.clone(),
+            },
             bucket_rule: pending.bucket_rule,
             now_ms: core.env.now_ms(),
         })
@@ -321,6 +328,7 @@ async fn finish(core: &Arc<Core>, id: BatchId, image: &BatchImage, written: Scat
         .collect();
     let short_count = short.len();
     let ledger = short.into_iter().chain(members.iter().flat_map(|m| m.ledger.iter().cloned())).collect();
+    let ledger = if core.env.has(Flaw::ForgetsLedger) { Vec::new() } else { ledger };
     let records = image
         .extents()
         .zip(&members)
@@ -351,7 +359,9 @@ async fn finish(core: &Arc<Core>, id: BatchId, image: &BatchImage, written: Scat
 
 /// Undoes a batch that reached too few backends. What cannot be deleted now is remembered as a dead batch.
 async fn forget(core: &Arc<Core>, id: BatchId, left: &Scattered, versions: &[VersionId]) {
-    let files: HashMap<String, _> =
+    // A listing that is late must not bring it back.
+    core.leases.try_delete(id.0);
+    let files: BTreeMap<String, _> =
         left.everywhere().map(|(_, backend)| (backend.to_owned(), paths::batch(id))).collect();
     let remaining = crate::core::delete_files(core, files).await;
     if !remaining.is_empty() {

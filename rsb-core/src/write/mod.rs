@@ -99,13 +99,16 @@ pub(crate) fn make_coder(core: &Core, scheme: Scheme) -> Result<Coder> {
 /// Refuses before the body is read what the reservation would refuse after it.
 async fn check_target(core: &Core, request: &PutRequest) -> Result<()> {
     let name = || format!("{}/{}", request.bucket, request.key);
-    let Some(bucket) = core.catalog.bucket(&request.bucket).await? else {
+    let bucket = core.catalog.bucket(&request.bucket).await?;
+    core.check_catalog_whole()?;
+    let Some(bucket) = bucket else {
         return Err(Error::not_found(format!("bucket {:?} does not exist; create it first", request.bucket))
             .object(request.bucket.clone()));
     };
     request.lock.check_new(&bucket, core.env.now_ms())?;
     if !request.precondition.is_none() {
         let entry = core.catalog.entry(&request.bucket, &request.key, None).await?;
+        core.check_catalog_whole()?;
         if !request.precondition.holds(entry.as_ref().map(|e| &e.manifest)) {
             return Err(Error::new(
                 ErrorKind::PreconditionFailed,

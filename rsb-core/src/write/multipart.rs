@@ -300,6 +300,7 @@ pub(crate) fn start_expiry(core: &Arc<Core>) {
     core.tasks.spawn(async move {
         loop {
             tokio::select! {
+                biased;
                 () = closing.cancelled() => return,
                 () = tokio::time::sleep(EXPIRE_EVERY) => {}
             }

@@ -1,8 +1,9 @@
-//! What starts a job: check, repair, drill, sweep, the catalog's rebuild and verification.
+//! What starts a job: check, repair, drill, sweep, durability, the catalog's rebuild and verification.
 
 use http::header::LOCATION;
 use http::{Method, StatusCode};
-use rsb_core::{CheckRequest, Depth, Engine, Scope, SweepRequest};
+use rsb_core::durability::Assumptions;
+use rsb_core::{CheckRequest, Depth, DrillRequest, Engine, Scope, SweepRequest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,6 +22,7 @@ pub(crate) enum Verb {
     Repair,
     Drill,
     Sweep,
+    Durability,
     CatalogRebuild,
     CatalogVerify,
 }
@@ -51,13 +53,6 @@ struct RepairBody {
     /// Only make the plan.
     #[serde(default)]
     dry_run: bool,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DrillBody {
-    /// `label=value`, or a backend's name; every domain when absent.
-    domain: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -110,10 +105,9 @@ async fn order(call: &mut Call, verb: Verb) -> Result<Order, Problem> {
             Ok(Order { kind: "repair", request, right: Right::Write, bucket, work, moves: None })
         }
         Verb::Drill => {
-            let (body, request) = body::<DrillBody>(call).await?;
-            let work: Work = Box::new(move |progress| {
-                Box::pin(async move { value(engine.drill(body.domain.as_deref(), &progress).await?) })
-            });
+            let (asked, request) = body::<DrillRequest>(call).await?;
+            let work: Work =
+                Box::new(move |progress| Box::pin(async move { value(engine.drill_as(&asked, &progress).await?) }));
             Ok(Order { kind: "drill", request, right: Right::Admin, bucket: None, work, moves: None })
         }
         Verb::Sweep => {
@@ -122,6 +116,11 @@ async fn order(call: &mut Call, verb: Verb) -> Result<Order, Problem> {
             let work: Work =
                 Box::new(move |progress| Box::pin(async move { value(engine.sweep(asked, &progress).await?) }));
             Ok(Order { kind: "sweep", request, right: Right::Admin, bucket: None, work, moves: None })
+        }
+        Verb::Durability => {
+            let (asked, request) = body::<Assumptions>(call).await?;
+            let work: Work = Box::new(move |_| Box::pin(async move { value(engine.durability(&asked).await?) }));
+            Ok(Order { kind: "durability", request, right: Right::Read, bucket: None, work, moves: None })
         }
         Verb::CatalogRebuild => {
             let (NoBody {}, request) = body(call).await?;

@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 use rsb_core::catalog::{LedgerEntry, LedgerItem};
-use rsb_core::{Depth, Progress, Scope};
+use rsb_core::{Depth, MoveTask, Progress, Scope, WorkRequest};
 use serde::Serialize;
 use serde_json::json;
 use sync_wrapper::SyncStream;
@@ -92,31 +92,58 @@ pub(crate) async fn ledger(call: Call) -> Result<Response, Problem> {
     Ok(super::json(StatusCode::OK, &LedgerView { entries, next }))
 }
 
-/// `/v1/plan`: what a repair would do. Changes nothing.
+/// What plans are made for.
+const VERBS: &str = "get, store, check, repair, drain, rebalance, rescheme";
+
+/// `/v1/plan`: what a verb would take. Changes nothing.
 pub(crate) async fn plan(call: Call) -> Result<Response, Problem> {
     only_get(&call)?;
     call.caller()?;
-    let query = call.query(&["verb", "bucket", "prefix", "depth"])?;
-    match query.text("verb") {
-        Some("repair") => {}
-        Some(other) => return Err(Problem::invalid(format!("verb is {other:?}; plans are made for: repair"))),
-        None => return Err(Problem::invalid("verb is missing; plans are made for: repair")),
-    }
-    let depth = match query.text("depth") {
-        None | Some("inventory") => Depth::Inventory,
-        Some("sample") => Depth::Sample,
-        Some("full") => Depth::Full,
-        Some(other) => {
-            return Err(Problem::invalid(format!("depth is {other:?}; expected inventory, sample or full")));
-        }
-    };
+    let known = ["verb", "bucket", "prefix", "depth", "backend", "to", "data_shards", "parity_shards"];
+    let query = call.query(&known)?;
     let bucket = query.text("bucket").map(str::to_owned);
     let engine = call.allow(Right::Read, bucket.as_deref())?;
     if let Some(bucket) = &bucket {
         engine.bucket(bucket).await?;
     }
     let scope = Scope { bucket, prefix: query.text("prefix").unwrap_or_default().to_owned(), key: None };
-    Ok(super::json(StatusCode::OK, &engine.plan_repair(&scope, depth, &Progress::default()).await?))
+    let (depth, progress) = (depth(query.text("depth"))?, Progress::default());
+    let task = match query.text("verb") {
+        Some("repair") => {
+            return Ok(super::json(StatusCode::OK, &engine.plan_repair(&scope, depth, &progress).await?));
+        }
+        Some(verb @ ("get" | "store" | "check")) => {
+            let request = match verb {
+                "get" => WorkRequest::Get(scope),
+                "store" => WorkRequest::Store(scope),
+                _ => WorkRequest::Check { scope, depth },
+            };
+            return Ok(super::json(StatusCode::OK, &engine.plan_work(&request, &progress).await?));
+        }
+        Some("drain") => {
+            let backend = query.text("backend").unwrap_or_default().to_owned();
+            MoveTask::Drain { backend, to: query.text("to").map(str::to_owned), lost: false }
+        }
+        Some("rebalance") => MoveTask::Rebalance,
+        Some("rescheme") => {
+            let number = |name: &str| query.text(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+            MoveTask::Rescheme { scope, data_shards: number("data_shards"), parity_shards: number("parity_shards") }
+        }
+        Some(other) => return Err(Problem::invalid(format!("verb is {other:?}; plans are made for: {VERBS}"))),
+        None => return Err(Problem::invalid(format!("verb is missing; plans are made for: {VERBS}"))),
+    };
+    // A move is about all that lies on a backend, whoever's it is.
+    let engine = call.allow(Right::Read, None)?;
+    Ok(super::json(StatusCode::OK, &engine.plan_move(&task.into(), &progress).await?))
+}
+
+fn depth(text: Option<&str>) -> Result<Depth, Problem> {
+    match text {
+        None | Some("inventory") => Ok(Depth::Inventory),
+        Some("sample") => Ok(Depth::Sample),
+        Some("full") => Ok(Depth::Full),
+        Some(other) => Err(Problem::invalid(format!("depth is {other:?}; expected inventory, sample or full"))),
+    }
 }
 
 /// `/v1/openapi.json`: open to all, as it says nothing of this repository.

@@ -158,3 +158,26 @@ async fn a_move_waits_goes_on_and_is_given_up() {
     assert_eq!(server.json(&path).await["state"], "cancelled");
     assert_eq!(server.json("/v1/backends").await["backends"][0]["role"], "active");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_drills_and_durability() {
+    let server = start().await;
+    server.bucket("docs").await;
+    server.put("/v1/b/docs/o/x", content(200_000)).await;
+    for (query, bytes) in [("verb=get&bucket=docs", true), ("verb=store", false), ("verb=check&depth=full", true)] {
+        let plan = server.json(&format!("/v1/plan?{query}")).await;
+        assert_eq!((&plan["versions"], plan["bill"]["read_bytes"].as_u64().unwrap() > 0), (&json!(1), bytes), "{plan}");
+    }
+    for query in ["verb=drain&backend=b0", "verb=rebalance", "verb=rescheme&data_shards=2&parity_shards=2"] {
+        assert_eq!(server.json(&format!("/v1/plan?{query}")).await["stuck"], 0, "{query}");
+    }
+    for query in ["verb=drain", "verb=nothing", "verb=rescheme", ""] {
+        assert!(server.get(&format!("/v1/plan?{query}")).await.status().is_client_error(), "{query}");
+    }
+    let drill = server.job("/v1/drill", r#"{"subsets":4,"seed":9,"read_bytes":1000000}"#).await;
+    assert_eq!(drill["result"]["domains"].as_array().unwrap().len(), 6 + 4, "{drill}");
+    assert_eq!((&drill["result"]["reads"]["objects"], &drill["result"]["reads"]["failures"]), (&json!(1), &json!(0)));
+    let judged = server.job("/v1/durability", r#"{"cycles":1000,"repair_hours":12}"#).await;
+    assert_eq!(judged["result"]["assumptions"]["repair_hours"], 12.0, "{judged}");
+    assert!(judged["result"]["nines"].as_f64().unwrap() > 3.0);
+}

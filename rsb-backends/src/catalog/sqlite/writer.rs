@@ -55,6 +55,7 @@ impl<T: Send> Job for Call<T> {
 
 enum Message {
     Job(Box<dyn Job>),
+    Sync(oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -94,6 +95,13 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
+    /// Puts on the disk what was committed so far.
+    pub(super) async fn sync(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Message::Sync(reply)).await.map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
     /// Ends the task when what waits is done.
     pub(super) async fn close(&self) {
         let (closer, closed) = oneshot::channel();
@@ -111,14 +119,20 @@ async fn serve(
     let mut closer = None;
     let mut messages = Vec::new();
     while closer.is_none() && waiting.recv_many(&mut messages, GROUP).await > 0 {
-        let mut jobs = Vec::new();
+        let (mut jobs, mut syncs) = (Vec::new(), Vec::new());
         for message in messages.drain(..) {
             match message {
                 Message::Job(job) => jobs.push(job),
+                Message::Sync(sender) => syncs.push(sender),
                 Message::Close(sender) => closer = Some(sender),
             }
         }
         group(path, &mut conn, jobs).await;
+        for reply in syncs {
+            // A checkpoint syncs the log before it copies anything out of it, even where readers keep it from copying all.
+            let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut conn).await;
+            let _ = reply.send(done.map(drop).map_err(|error| Fault::from(error).outside(path)));
+        }
     }
     if let Err(error) = conn.close().await {
         tracing::warn!(path = %path.display(), %error, "closing the catalog failed; the next start will catch up");
