@@ -1,5 +1,6 @@
 //! What goes into the engine and what comes out of it: requests, replies, reports. Plain data.
 
+mod drill;
 mod moves;
 mod multipart;
 mod reports;
@@ -22,6 +23,7 @@ use crate::id::{DataId, VersionId};
 use crate::object_lock::ObjectLock;
 use crate::scheme::Scheme;
 
+pub use self::drill::*;
 pub use self::moves::*;
 pub use self::multipart::*;
 pub use self::reports::*;

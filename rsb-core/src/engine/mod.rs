@@ -3,6 +3,7 @@
 mod buckets;
 mod config;
 mod copy;
+mod drill;
 mod lock;
 mod moves;
 mod multipart;
@@ -30,7 +31,7 @@ use crate::placement::{self};
 use crate::scheme::Scheme;
 use crate::upkeep::{HealConfig, ScrubConfig, UpkeepStatus};
 use crate::write::commit::{Committer, Done, MakeRecord, Pending};
-use crate::{check, drill, durability, lifecycle, names, read, recover, repair, sweep, upkeep, watch, write};
+use crate::{check, lifecycle, names, read, recover, repair, sweep, upkeep, watch, write};
 
 /// One repository, opened. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -377,25 +378,6 @@ impl Engine {
         self.core.check_writable()?;
         upkeep::scrub::tick(&self.core, config).await?;
         Ok(self.core.upkeep.status())
-    }
-
-    /// Masks each value of the spread label in turn (or the one `domain`, as `label=value` or a backend's name), and says
-    /// which objects would not decode.
-    pub async fn drill(&self, domain: Option<&str>, progress: &Progress) -> Result<DrillReport> {
-        self.drill_as(&DrillRequest { domain: domain.map(str::to_owned), ..DrillRequest::default() }, progress).await
-    }
-
-    /// The same, and what else is asked for: sets of backends, and real reads.
-    pub async fn drill_as(&self, request: &DrillRequest, progress: &Progress) -> Result<DrillReport> {
-        drill::drill(&self.core, request, progress).await
-    }
-
-    /// How likely an object of the default scheme is to be lost within a year, as the backends are spread now.
-    pub async fn durability(&self, assumptions: &durability::Assumptions) -> Result<durability::Durability> {
-        let (core, assumptions) = (self.core.clone(), assumptions.clone());
-        let scheme = (core.config.scheme.k(), core.config.scheme.m());
-        let judge = move || durability::judge(&core.backends, &core.config.spread, scheme, &assumptions);
-        self.core.env.compute(judge).await
     }
 
     /// Follows the lifecycle rules of buckets, and then removes garbage older than the grace time.

@@ -7,6 +7,11 @@ use crate::error::Result;
 use crate::{moves, recover};
 
 impl Engine {
+    /// Refuses what [`Engine::plan_move`] refuses, without counting.
+    pub async fn check_move(&self, order: &Move) -> Result<()> {
+        moves::check(&self.core, order).await
+    }
+
     /// What a move would take, by the catalog. Refuses what could not come to its end: an unknown backend (`NotFound`), too
     /// few others for new objects (`Config`), a scheme that cannot be (`Invalid`, `Config`).
     pub async fn plan_move(&self, order: &Move, progress: &Progress) -> Result<MovePlan> {

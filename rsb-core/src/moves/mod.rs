@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::bill::Meter;
 pub(crate) use self::journal::{JOURNAL, apply, cancel, list, pause};
-pub(crate) use self::plan::plan;
+pub(crate) use self::plan::{check, plan};
 use self::throttle::Throttle;
 pub(crate) use self::work::plan_work;
 use crate::api::{Move, MoveReport, MoveState, MoveTask, Progress};

@@ -10,7 +10,7 @@ use super::{EXAMPLES, PARALLEL, drain, recode};
 use crate::api::{Bill, Move, MovePlan, MoveTask, Pace, Progress};
 use crate::catalog::{BatchRow, Entry};
 use crate::core::Core;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::health::Op;
 use crate::read::piece::Piece;
 use crate::stripe::Layout;
@@ -20,20 +20,29 @@ const ASSUMED_RATE: u64 = 100_000_000;
 /// Seconds that an answer takes where a backend has not been heard yet.
 const ASSUMED_ANSWER: f64 = 0.02;
 
-pub(crate) async fn plan(core: &Core, order: &Move, progress: &Progress) -> Result<MovePlan> {
-    let mut planner = Planner { core, meter: Meter::new(core), plan: MovePlan::default() };
+/// Refuses what could not come to its end.
+pub(crate) async fn check(core: &Core, order: &Move) -> Result<()> {
     match &order.task {
-        MoveTask::Drain { backend, to, .. } => {
-            drain::check(core, backend, to.as_deref())?;
-            planner.drain(backend, to.as_deref(), progress).await?;
-        }
-        MoveTask::Rebalance => planner.rebalance(progress).await?,
+        MoveTask::Drain { backend, to, .. } => drain::check(core, backend, to.as_deref()),
+        MoveTask::Rebalance => Ok(()),
         MoveTask::Rescheme { scope, data_shards, parity_shards } => {
             if let Some(bucket) = &scope.bucket
                 && core.catalog.bucket(bucket).await?.is_none()
             {
-                return Err(crate::Error::not_found(format!("bucket {bucket:?} does not exist")).object(bucket.clone()));
+                return Err(Error::not_found(format!("bucket {bucket:?} does not exist")).object(bucket.clone()));
             }
+            recode::wanted(core, *data_shards, *parity_shards).map(|_| ())
+        }
+    }
+}
+
+pub(crate) async fn plan(core: &Core, order: &Move, progress: &Progress) -> Result<MovePlan> {
+    check(core, order).await?;
+    let mut planner = Planner { core, meter: Meter::new(core), plan: MovePlan::default() };
+    match &order.task {
+        MoveTask::Drain { backend, to, .. } => planner.drain(backend, to.as_deref(), progress).await?,
+        MoveTask::Rebalance => planner.rebalance(progress).await?,
+        MoveTask::Rescheme { scope, data_shards, parity_shards } => {
             let scheme = recode::wanted(core, *data_shards, *parity_shards)?;
             planner.rescheme(scope, &scheme, progress).await?;
         }

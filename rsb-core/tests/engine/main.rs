@@ -20,6 +20,7 @@ mod mutations;
 mod planning;
 mod quorum;
 mod rebuild;
+mod recoding;
 mod reconcile;
 mod scrubbing;
 mod settings;

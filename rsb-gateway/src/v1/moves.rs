@@ -68,7 +68,7 @@ pub(crate) async fn start(mut call: Call, verb: Verb) -> Result<Response, Proble
     let (order, dry_run) = asked(&mut call, verb).await?;
     let engine = call.allow(Right::Admin, None)?.clone();
     // Refused here, so that the one who asks sees it at once.
-    engine.plan_move(&order, &rsb_core::Progress::default()).await?;
+    engine.check_move(&order).await?;
     let job = call.app.jobs.start(&call.app.env, job_order(engine, order, dry_run))?;
     Ok(accepted(&job))
 }
