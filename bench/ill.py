@@ -50,7 +50,7 @@ def phase(gateway, what, options, seconds):
 
 
 def measure(name, data, repository, options):
-    with tempfile.TemporaryDirectory(prefix="rsb-bench-") as root:
+    with tempfile.TemporaryDirectory(prefix="rsb-bench-", ignore_cleanup_errors=True) as root:
         root = Path(root)
         minio, proxy = Minio(root / "minio").start(), Toxiproxy(root / "toxiproxy").start()
         s3 = {"region": "us-east-1", "allow_http": True, "access_key_id": minio.access_key,

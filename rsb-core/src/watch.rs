@@ -79,9 +79,13 @@ pub(crate) async fn look_again(core: &Arc<Core>, backend: &Backend) {
 
 async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
     let (count, before) = (backends.len().max(1), lock(&core.absences).clone());
+    let are_all = backends.len() == core.backends.len();
     let looks = stream::iter(backends).map(|backend| async move { look_at(core, &backend).await });
     let came_back: Vec<bool> = looks.buffer_unordered(count).collect().await;
     let away = lock(&core.absences).clone();
+    // Not whether they take writes: nobody writes to them while the history is not sure.
+    let all_answer = away.is_empty() && core.backends.iter().all(Backend::is_admitted);
+    let is_news = are_all || came_back.contains(&true) || away.keys().ne(before.keys());
     if away.keys().ne(before.keys()) && core.closed_reason().is_none() {
         let names = away.into_keys().collect::<Vec<_>>().join("\n");
         if let Err(error) = core.catalog.set_value(AWAY, Some(names).filter(|n| !n.is_empty())).await {
@@ -91,14 +95,13 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
     if core.closed_reason().is_some() || core.config.read_only {
         return;
     }
-    let all_well = core.backends.iter().all(|b| b.is_admitted() && !b.health().is_ill());
-    if all_well && matches!(core.catalog.value(UNDECIDED).await, Ok(Some(_))) {
+    if all_answer && is_news && matches!(core.catalog.value(UNDECIDED).await, Ok(Some(_))) {
         // What they hold, or not, tells what was in doubt.
         if let Err(error) = decide(core, &Progress::default()).await {
             tracing::error!(%error, "the catalog could not be rebuilt with the backends that are back");
         }
     }
-    if core.is_uncertain() && (all_well || came_back.contains(&true)) {
+    if core.is_uncertain() && (all_answer || came_back.contains(&true)) {
         // What it holds may be what was missing to be sure of the history.
         match catch_up(core, core.catalog.as_ref(), None, true, &Progress::default()).await {
             Ok(report) => judge_certainty(core, &report),

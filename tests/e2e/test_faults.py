@@ -141,9 +141,9 @@ def test_another_process_truncates_and_flips_files(local, tmp_path):
 
     def vandal():
         while not stop.is_set():
-            files = shard_files(tmp_path / "a-0") + sorted((tmp_path / "a-1" / "m").rglob("*/*"))
-            file = chance.choice(files) if files else None
             try:
+                files = shard_files(tmp_path / "a-0") + sorted((tmp_path / "a-1" / "m").rglob("*/*"))
+                file = chance.choice(files) if files else None
                 if file is not None and "#" not in file.name:
                     size = file.stat().st_size
                     if chance.random() < 0.5:
@@ -239,6 +239,25 @@ def test_a_sick_connection(web, backend, toxic):
 @pytest.mark.servers
 def test_after_all_sick_connections_everything_is_whole(web):
     assert_all_is_well(web.gateway, web.keys)
+    for name in ("s3", "az", "gs"):
+        assert sum(health(web.gateway, name)["errors"].values()) > 0, f"{name} was ill, and that was noticed"
+    assert "breaker-opened" in first_events(web.gateway, "breaker-opened")
+
+
+def first_events(gateway, last):
+    """The kinds of the latest events, up to one of this kind."""
+    connection, kinds = http.client.HTTPConnection(gateway.address, timeout=10), []
+    try:
+        connection.request("GET", "/v1/events")
+        reply = connection.getresponse()
+        assert reply.getheader("content-type") == "text/event-stream"
+        while last not in kinds:
+            line = reply.readline().decode()
+            if line.startswith("event:"):
+                kinds.append(line[6:].strip())
+    finally:
+        connection.close()
+    return kinds
 
 
 @pytest.mark.servers

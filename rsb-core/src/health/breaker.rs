@@ -104,9 +104,11 @@ impl Breaker {
         self.state = State::Open { until: now + self.pause, cause };
     }
 
-    /// A request succeeded. One begun before it opened does not close it.
-    pub fn succeeded(&mut self, now: Instant) {
-        if self.state(now) == BreakerState::HalfOpen {
+    /// A request succeeded. One begun before it opened does not close it, nor one whose time says nothing where it was slow.
+    pub fn succeeded(&mut self, now: Instant, timed: bool) {
+        let slow =
+            matches!(self.state, State::Open { cause: Cause::Slow, .. } | State::Trial { cause: Cause::Slow, .. });
+        if self.state(now) == BreakerState::HalfOpen && (timed || !slow) {
             self.state = State::Closed { since: Some(now) };
         }
     }
@@ -138,7 +140,7 @@ mod tests {
             assert!(!breaker.admits(now), "one trial at a time");
         }
         assert!(breaker.admits(now + Duration::from_secs(8)), "a trial that was dropped is made up for");
-        breaker.succeeded(now);
+        breaker.succeeded(now, true);
         assert_eq!(breaker.state(now), BreakerState::Closed);
         breaker.open(now, Cause::Slow);
         assert_eq!(breaker.state(now + Duration::from_secs(15)), BreakerState::Open, "not forgiven yet");
@@ -148,7 +150,7 @@ mod tests {
             breaker.open(now, Cause::Slow);
         }
         now += LONGEST_PAUSE;
-        breaker.succeeded(now);
+        breaker.succeeded(now, true);
         now += LONGEST_PAUSE * FORGIVEN_AFTER;
         breaker.open(now, Cause::Failed);
         assert_eq!(breaker.state(now + FIRST_PAUSE), BreakerState::HalfOpen, "forgiven");
@@ -160,7 +162,7 @@ mod tests {
         for (cause, after) in [(Cause::Failed, BreakerState::HalfOpen), (Cause::Slow, BreakerState::Open)] {
             let mut breaker = Breaker::default();
             breaker.open(now, cause);
-            breaker.succeeded(now);
+            breaker.succeeded(now, true);
             assert_eq!(breaker.state(now), BreakerState::Open);
             breaker.end_pause(now);
             assert_eq!(breaker.state(now), after);

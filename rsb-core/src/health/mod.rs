@@ -153,7 +153,7 @@ impl Health {
             side.failures_in_row = 0;
             match too_slow && side.breaker.state(now) == BreakerState::HalfOpen {
                 true => side.breaker.open(now, Cause::Slow),
-                false => side.breaker.succeeded(now),
+                false => side.breaker.succeeded(now, took.is_some()),
             }
         });
     }
@@ -211,6 +211,11 @@ impl Health {
         let mut admits = false;
         self.change(op, |state, now| admits = state.side(op).breaker.admits(now));
         admits
+    }
+
+    /// Whether its breaker is not closed.
+    pub fn is_left_alone(&self, op: Op) -> bool {
+        lock(&self.state).side(op).breaker.state(Instant::now()) != BreakerState::Closed
     }
 
     /// Whether its breaker is half open and this is the trial.

@@ -128,7 +128,12 @@ async fn a_dead_backend_is_not_asked_by_writes_and_reads() {
         assert_eq!(put(&engine, &format!("e{key}"), &content(30_000, 1)).await.unwrap().short, 2);
         get(&engine, &format!("k{}", key % 4), None).await.unwrap();
     }
-    assert_eq!(asked(), before);
+    for key in 0..4 {
+        delete(&engine, &format!("k{key}")).await.unwrap();
+        put(&engine, &format!("e{key}"), &content(500, 1)).await.unwrap();
+    }
+    until(|| async { world.files("s").await.iter().filter(|(backend, _)| *backend == 0).count() == 3 + 16 }).await;
+    assert_eq!(asked(), before, "nor by what is deleted and replaced");
     assert!(!health_of(&engine, 1).await.reachable);
     // Where a write would be refused without it, it is asked.
     world.refuse(&[3], Refusals { puts: Some("s/"), ..Refusals::default() });

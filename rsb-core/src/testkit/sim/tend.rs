@@ -90,8 +90,8 @@ impl Sim {
     /// Faults stop; all is repaired, and must be fully redundant and readable then.
     pub(super) async fn tend(&mut self, engine: &mut Engine) -> Result<(), Broken> {
         self.see_to_backends().await?;
-        // What was given up lands; the watch sees who is back.
-        tokio::time::sleep(Duration::from_millis(LATEST_MS + 60_000)).await;
+        // What was given up lands; the watch sees who is back. It looks at all of them every five minutes.
+        tokio::time::sleep(Duration::from_millis(LATEST_MS + 330_000)).await;
         self.world.lock().land();
         self.repair_all(engine).await?;
         self.damaged.clear();

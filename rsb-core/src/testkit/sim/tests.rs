@@ -20,7 +20,7 @@ fn a_seed_is_one_history() {
 /// A failure is made smaller, and still fails.
 #[test]
 fn a_failure_shrinks() {
-    let flaw = Some(Flaw::AcknowledgesEarly);
+    let flaw = Some(Flaw::TrustsBlocks);
     let failing = (1..200).map(History::new).find_map(|history| {
         let failure = run(&history, Options { flaw, ..Options::default() }).err()?;
         Some((history, failure))
