@@ -460,13 +460,25 @@ pub(crate) fn suspect_patience(elapsed: Duration) -> Duration {
     elapsed / 4 + Duration::from_millis(2)
 }
 
+/// Who is asked to delete.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Every backend: a sweep, a move.
+    All,
+    /// None that is left alone, as each would be waited for: what is done beside writes. The sweep finds what stays.
+    TheWell,
+}
+
 /// Deletes files on many backends at once, as far as they can be reached; what is left is garbage for the sweep.
-pub(crate) async fn delete_files(core: &Core, files: impl IntoIterator<Item = (String, Path)>) -> Vec<(String, Path)> {
+pub(crate) async fn delete_files(
+    core: &Core,
+    files: impl IntoIterator<Item = (String, Path)>,
+    ask: Ask,
+) -> Vec<(String, Path)> {
     use futures::stream::{self, StreamExt};
     let results = stream::iter(files).map(|(name, path)| async move {
         let done = match core.admitted(&name) {
-            // One that is left alone is not asked: each would be waited for, and the sweep finds what stays.
-            Some(backend) if backend.health().is_left_alone(Op::SmallWrite) => false,
+            Some(backend) if ask == Ask::TheWell && backend.health().is_left_alone(Op::SmallWrite) => false,
             Some(backend) if backend.role() != crate::backend::Role::ReadOnly => delete(backend, &path).await.is_ok(),
             _ => false,
         };

@@ -8,7 +8,7 @@ use object_store::path::Path;
 
 use crate::api::{Progress, SweepReport, SweepRequest};
 use crate::catalog::{Holder, HolderState, LedgerItem};
-use crate::core::{Core, delete_files};
+use crate::core::{Ask, Core, delete_files};
 use crate::env::Flaw;
 use crate::error::Result;
 use crate::format::manifest::{Body, Record};
@@ -161,7 +161,7 @@ impl Sweep<'_> {
         report.bytes_removed += garbage.iter().map(|(.., size)| size).sum::<u64>();
         if !self.dry_run {
             let files = garbage.into_iter().map(|(_, backend, path, _)| (backend, path));
-            let left = delete_files(core, files.collect::<Vec<_>>()).await;
+            let left = delete_files(core, files.collect::<Vec<_>>(), Ask::All).await;
             report.shards_removed -= left.len() as u64;
         }
         Ok(())
@@ -264,7 +264,7 @@ impl Sweep<'_> {
                     report.bytes_removed += holders.iter().map(|(_, size)| size).sum::<u64>();
                     if !self.dry_run {
                         let files = holders.into_iter().map(|(name, _)| (name, paths::batch(id)));
-                        certain &= delete_files(core, files.collect::<Vec<_>>()).await.is_empty();
+                        certain &= delete_files(core, files.collect::<Vec<_>>(), Ask::All).await.is_empty();
                     }
                 }
             }
@@ -319,7 +319,7 @@ impl Sweep<'_> {
                 if !self.dry_run && !self.core.leases.try_delete(row.id.0) {
                     continue;
                 }
-                if self.dry_run || remove_batch(self.core, row).await? {
+                if self.dry_run || remove_batch(self.core, row, Ask::All).await? {
                     report.batches_removed += 1;
                     report.bytes_removed += bytes;
                 }

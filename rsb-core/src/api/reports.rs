@@ -133,9 +133,10 @@ pub struct CheckReport {
     pub bytes: u64,
     /// Versions with nothing missing.
     pub whole: u64,
-    /// Versions that can be read, but with less redundancy than their scheme says.
+    /// Versions that can be read, but with less redundancy than their scheme says; also such records of buckets, delete
+    /// markers and deletions, which are not among the `objects`.
     pub degraded: u64,
-    /// Versions that cannot be read.
+    /// Versions and such records that cannot be read.
     pub unreadable: u64,
     /// The least margin seen; `None` without objects.
     pub least_margin: Option<i32>,

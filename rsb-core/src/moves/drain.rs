@@ -15,7 +15,7 @@ use super::segments::{Versions, on};
 use crate::api::DrainProof;
 use crate::backend::{Backend, Role};
 use crate::catalog::{BatchRow, HolderState, LedgerEntry, LedgerItem};
-use crate::core::{Core, delete, error_sentence};
+use crate::core::{Ask, Core, delete, error_sentence};
 use crate::error::{Error, Result};
 use crate::format::paths;
 use crate::id::DataId;
@@ -108,7 +108,7 @@ impl Mover<'_> {
         let core = self.core;
         if !is_live(core, row.id).await? && !lost {
             if core.leases.try_delete(row.id.0) {
-                remove_batch(core, row).await?;
+                remove_batch(core, row, Ask::All).await?;
             }
             return Ok(());
         }

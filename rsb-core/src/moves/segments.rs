@@ -9,7 +9,7 @@ use super::target::Wish;
 use super::{CHUNK, CHUNK_BYTES, Mover, REVISIONS};
 use crate::api::ObjectInfo;
 use crate::catalog::{Entry, LedgerItem};
-use crate::core::{Core, delete_files};
+use crate::core::{Ask, Core, delete_files};
 use crate::error::{ErrorKind, Result};
 use crate::format::manifest::{Body, Manifest, SegmentedBody};
 use crate::format::paths;
@@ -233,7 +233,7 @@ impl Mover<'_> {
         let gone: HashSet<DataId> = catalog.unreferenced(&ids).await?.into_iter().collect();
         let unnamed = changes.iter().filter(|c| gone.contains(&c.data_id));
         let files: Vec<_> = unnamed.map(|c| (c.to.clone(), paths::shard(c.data_id, c.index))).collect();
-        delete_files(self.core, files).await;
+        delete_files(self.core, files, Ask::All).await;
         let items = changes.iter().map(|c| LedgerItem::Shard { data_id: c.data_id, index: c.index as u16 });
         catalog.ledger_remove(&items.collect::<Vec<_>>()).await
     }

@@ -11,7 +11,7 @@ use object_store::path::Path;
 
 use crate::backend::Backend;
 use crate::catalog::{BatchRow, Holder, HolderState, LedgerEntry, LedgerItem, LedgerReason};
-use crate::core::{Core, error_sentence, get_all};
+use crate::core::{Ask, Core, error_sentence, get_all};
 use crate::error::{Error, Result};
 use crate::format::batch::{MAX_RECORD_LEN, read_copy};
 use crate::format::manifest::Body;
@@ -195,7 +195,7 @@ pub(crate) async fn make_up_for_deletes(core: &Core, backend: &Backend) -> Resul
         for row in page.into_iter().filter(|row| row.holders.iter().any(|h| h.backend == backend.name())) {
             // One that is read, or written anew, goes later.
             if core.leases.try_delete(row.id.0) {
-                removed += u64::from(remove_batch(core, row).await?);
+                removed += u64::from(remove_batch(core, row, Ask::All).await?);
             }
         }
     }

@@ -8,7 +8,7 @@ use object_store::path::Path;
 use uuid::Uuid;
 
 use crate::catalog::{BatchRow, Entry, Holder, HolderState, LedgerItem, PartRow};
-use crate::core::{Core, delete_files};
+use crate::core::{Ask, Core, delete_files};
 use crate::env::Flaw;
 use crate::error::Result;
 use crate::format::manifest::{Body, SegmentedBody};
@@ -44,7 +44,7 @@ async fn clean(core: &Core, entry: &Entry) -> Result<()> {
         return Ok(());
     }
     if let Some(row) = core.catalog.batch(entry.at.batch).await? {
-        remove_batch(core, row).await?;
+        remove_batch(core, row, Ask::TheWell).await?;
     }
     Ok(())
 }
@@ -69,7 +69,7 @@ async fn remove_shards(core: &Core, body: &SegmentedBody) -> Result<()> {
     }
     // A repair of what has been deleted is dropped, not tried for ever.
     core.catalog.ledger_remove(&items).await?;
-    delete_files(core, files).await;
+    delete_files(core, files, Ask::TheWell).await;
     Ok(())
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn parts(core: &Arc<Core>, parts: Vec<PartRow>) {
 }
 
 /// Removes all copies of a batch without live records; forgets it when every one is known to be gone.
-pub(crate) async fn remove_batch(core: &Core, row: BatchRow) -> Result<bool> {
+pub(crate) async fn remove_batch(core: &Core, row: BatchRow, ask: Ask) -> Result<bool> {
     let _changing = core.changing_batch(row.id).await;
     // A copy may have been moved since it was looked up.
     let Some(row) = core.catalog.batch(row.id).await? else { return Ok(true) };
@@ -100,7 +100,7 @@ pub(crate) async fn remove_batch(core: &Core, row: BatchRow) -> Result<bool> {
     core.catalog.ledger_remove(&items).await?;
     let holders: BTreeSet<String> = row.holders.iter().map(|h| h.backend.clone()).collect();
     let files = holders.into_iter().map(|backend| (backend, paths::batch(row.id)));
-    let left = delete_files(core, files.collect::<Vec<_>>()).await;
+    let left = delete_files(core, files.collect::<Vec<_>>(), ask).await;
     if left.is_empty() {
         core.catalog.forget_batch(row.id).await?;
         return Ok(true);
@@ -117,7 +117,7 @@ pub(crate) fn undo_segments(core: &Arc<Core>, files: Vec<(String, Path)>) {
     }
     let worker = core.clone();
     core.tasks.spawn(async move {
-        let left = delete_files(&worker, files).await;
+        let left = delete_files(&worker, files, Ask::TheWell).await;
         if !left.is_empty() {
             tracing::info!(files = left.len(), "shards of an undone write could not be deleted; the sweep will");
         }

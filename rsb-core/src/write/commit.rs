@@ -363,7 +363,7 @@ async fn forget(core: &Arc<Core>, id: BatchId, left: &Scattered, versions: &[Ver
     core.leases.try_delete(id.0);
     let files: BTreeMap<String, _> =
         left.everywhere().map(|(_, backend)| (backend.to_owned(), paths::batch(id))).collect();
-    let remaining = crate::core::delete_files(core, files).await;
+    let remaining = crate::core::delete_files(core, files, crate::core::Ask::TheWell).await;
     if !remaining.is_empty() {
         let holders = remaining
             .into_iter()

@@ -21,14 +21,17 @@ async fn check_repair_check() {
     assert!(!plan["items"].as_array().unwrap().is_empty(), "{plan}");
     let dry = server.job("/v1/repair", r#"{"bucket":"docs","depth":"full","dry_run":true}"#).await;
     assert_eq!(dry["result"]["write_bytes"], plan["write_bytes"]);
-    let still = server.job("/v1/check", r#"{"bucket":"docs"}"#).await;
+    let still = server.job("/v1/check", r#"{"bucket":"docs","prefix":"p/"}"#).await;
     assert_eq!(still["result"]["degraded"], sick["result"]["degraded"], "a plan changes nothing");
+    // The bucket's own record has lost copies too.
+    let with_bucket = server.job("/v1/check", r#"{"bucket":"docs"}"#).await;
+    assert_eq!(with_bucket["result"]["degraded"], sick["result"]["degraded"].as_u64().unwrap() + 1, "{with_bucket}");
     let repaired = server.job("/v1/repair", r#"{"depth":"full"}"#).await;
     assert_eq!(repaired["result"]["failed"], json!([]), "{repaired}");
     let whole = server.job("/v1/check", r#"{"bucket":"docs","depth":"full"}"#).await;
     assert_eq!((&whole["result"]["whole"], &whole["result"]["least_margin"]), (&json!(5), &json!(M)), "{whole}");
     let listed = server.json("/v1/jobs").await;
-    assert_eq!(listed["jobs"].as_array().unwrap().len(), 6);
+    assert_eq!(listed["jobs"].as_array().unwrap().len(), 7);
     assert_eq!(listed["jobs"][0]["id"], whole["id"], "newest first");
 }
 

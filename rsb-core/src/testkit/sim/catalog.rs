@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::id::{BatchId, DataId, UploadId, VersionId};
 
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant, reason = "few of them, and none is moved about")]
 enum Change {
     Reserve(Vec<Reserve>),
     Release(Vec<VersionId>),

@@ -208,7 +208,7 @@ impl Disk {
     }
 
     fn read(&self, path: &Path, moment: &Moment) -> Result<File> {
-        if self.fault == Some(Fault::Misdirected) && moment.chance % 3 == 0 && !self.files.is_empty() {
+        if self.fault == Some(Fault::Misdirected) && moment.chance.is_multiple_of(3) && !self.files.is_empty() {
             let at = (moment.chance >> 8) as usize % self.files.len();
             return self.files.values().nth(at).cloned().ok_or_else(|| missing(path));
         }
@@ -218,7 +218,7 @@ impl Disk {
     }
 
     fn write(&mut self, path: Path, bytes: Bytes, moment: &Moment) {
-        let torn = self.fault == Some(Fault::Torn) && moment.chance % 2 == 0;
+        let torn = self.fault == Some(Fault::Torn) && moment.chance.is_multiple_of(2);
         let len = if torn { (moment.chance >> 8) as usize % (bytes.len() + 1) } else { bytes.len() };
         self.deleted.remove(&path);
         self.files.insert(path, File { bytes: bytes.slice(..len), modified_ms: moment.now_ms });
