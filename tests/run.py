@@ -118,18 +118,18 @@ def run_cargo_tests(variables, expression):
     return count
 
 
-# The same seeds each time, and then fresh ones for so long.
-FIXED_HISTORIES, FRESH_SECONDS = 300, 180
+# The same seeds each time; fresh ones for as long as `--fresh` says.
+FIXED_HISTORIES = 1000
 SIMULATED = re.compile(r"^(\d+) histories from seed \d+ on, (\d+) failed$")
 
 
-def run_simulation(quick):
+def run_simulation(fresh_seconds):
     """The deterministic simulation, with the example that `cargo test` has built; a history counts as a test."""
     program = ROOT / "target" / "debug" / "examples" / "simulate"
     fresh = random.SystemRandom().randrange(1 << 32, 1 << 62)
     runs = [["--histories", str(FIXED_HISTORIES), "--seed", "1", "--keep-going"]]
-    if not quick:
-        runs.append(["--seconds", str(FRESH_SECONDS), "--seed", str(fresh)])
+    if fresh_seconds:
+        runs.append(["--seconds", str(fresh_seconds), "--seed", str(fresh)])
     count = Count()
     for arguments in runs:
         say(f"simulate {' '.join(arguments)}")
@@ -193,7 +193,7 @@ def run(options):
         count += run_rust_part(options)
         if not options.expression or options.expression in "simulation":
             step("simulation")
-            count += run_simulation(options.quick)
+            count += run_simulation(options.fresh)
     step("end-to-end tests")
     pytest.wait()
     count += run_pytest(options.expression, options.extra, options.quick)
@@ -224,6 +224,8 @@ def parse_arguments():
     which.add_argument("--quick", action="store_true", help="only what needs no server")
     which.add_argument("--e2e", action="store_true", help="only the end-to-end tests")
     parser.add_argument("-k", dest="expression", metavar="EXPR", help="only tests that match")
+    parser.add_argument("--fresh", type=int, default=0, metavar="SECONDS",
+                        help="the simulation goes on with fresh seeds for so long (docs/reliability.md says what they still find)")
     parser.add_argument("extra", nargs="*", help="further arguments for pytest, after --")
     return parser.parse_args()
 

@@ -285,6 +285,8 @@ impl Sweep<'_> {
 
     async fn tombstones(&self, report: &mut SweepReport) -> Result<()> {
         let mut after = None;
+        // Once a tombstone is gone from the backends only the catalog knows of the deletion, so no power cut may take that back.
+        self.core.catalog.sync().await?;
         loop {
             let page = self.core.catalog.tombstones_after(after, 1000).await?;
             let Some((last, _)) = page.last() else { break };

