@@ -21,13 +21,14 @@ pub(crate) use self::reconcile::{make_up_for_deletes, reconcile};
 use crate::api::{Progress, RebuildReport, VerifyReport};
 use crate::backend::Backend;
 use crate::catalog::{
-    BatchRow, Catalog, Commit, Holder, HolderState, LedgerEntry, LedgerItem, LedgerReason, MemoryCatalog,
+    BatchRow, Catalog, Commit, Holder, HolderState, LedgerEntry, LedgerItem, LedgerReason, LocatedRecord,
+    MemoryCatalog, kills,
 };
 use crate::core::{Core, Fault, FaultKind, put, size_of};
 use crate::env::Flaw;
 use crate::error::Result;
 use crate::format::batch::BatchImage;
-use crate::format::manifest::{Body, Record};
+use crate::format::manifest::{Body, Manifest, Record};
 use crate::format::{paths, shard};
 use crate::id::BatchId;
 use crate::read::piece::Piece;
@@ -49,6 +50,8 @@ struct Recovery<'a> {
     /// Backends that could not be listed, or did not answer when something of a batch was looked at.
     unreachable: BTreeSet<String>,
     report: RebuildReport,
+    /// Known when the batches are judged that too few backends hold.
+    tombstones: Tombstones,
 }
 
 /// Brings a catalog up to date with the backends: reads the batches it does not know, from `from` on.
@@ -69,7 +72,9 @@ pub(crate) async fn catch_up(
     }
     progress.set_total(batches.len() as u64, 0);
     let unreachable = listed.unreachable.into_iter().collect();
-    let mut recovery = Recovery { core, catalog, adopt, unreachable, report: RebuildReport::default() };
+    let mut recovery =
+        Recovery { core, catalog, adopt, unreachable, report: RebuildReport::default(), tombstones: Tombstones::new() };
+    let mut short = Vec::new();
     for (id, backends) in batches {
         progress.check()?;
         // First this, then the catalog: one that has just been written is in it.
@@ -77,9 +82,19 @@ pub(crate) async fn catch_up(
         // What this process has removed is not taken from a listing that is late.
         let is_removed = core.leases.is_deleting(id.0);
         if !is_flying && !is_removed && catalog.batch(id).await?.is_none() {
-            recovery.take(id, &backends).await?;
+            match recovery.take(id, &backends, Short::Wait).await? {
+                Taken::Done => {}
+                Taken::Short => short.push((id, backends)),
+            }
         }
         progress.add(1, 0);
+    }
+    if !short.is_empty() {
+        recovery.tombstones = tombstones(catalog).await?;
+    }
+    // The newest first: what has replaced a version that lost its shards for that must be known by then.
+    for (id, backends) in short.into_iter().rev() {
+        recovery.take(id, &backends, Short::Judge).await?;
     }
     let mut report = recovery.report;
     report.certain = recovery.unreachable.len() <= core.record_margin;
@@ -89,11 +104,37 @@ pub(crate) async fn catch_up(
     Ok(report)
 }
 
+/// The tombstones of a bucket and key.
+type Tombstones = BTreeMap<(String, String), Vec<Record>>;
+
+async fn tombstones(catalog: &dyn Catalog) -> Result<Tombstones> {
+    let (mut out, mut after) = (Tombstones::new(), None);
+    loop {
+        let page = catalog.tombstones_after(after, 1000).await?;
+        let Some((last, _)) = page.last() else { return Ok(out) };
+        after = Some(last.record.version());
+        for (LocatedRecord { record, .. }, _) in page {
+            out.entry((record.bucket().to_owned(), record.key().to_owned())).or_default().push(record);
+        }
+    }
+}
+
+/// What becomes of a batch that too few backends hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Short {
+    /// It waits until all others are known.
+    Wait,
+    Judge,
+}
+
+enum Taken {
+    Done,
+    Short,
+}
+
 impl Recovery<'_> {
-    async fn take(&mut self, id: BatchId, backends: &[String]) -> Result<()> {
+    async fn take(&mut self, id: BatchId, backends: &[String], short: Short) -> Result<Taken> {
         let mut loaded = load_batch(self.core, id, backends).await;
-        self.report.batches += 1;
-        self.report.records += loaded.records.len() as u64;
         self.unreachable.extend(loaded.unreachable.iter().cloned());
         for record in loaded.records.values() {
             // Garbage now, it may be adopted when more backends are back: what is written until then must be newer.
@@ -102,18 +143,27 @@ impl Recovery<'_> {
         let (k, m) = loaded.scheme(self.core);
         let (copies, quorum) = self.core.record_quorum(k, m);
         let is_enough = loaded.holders.len() >= quorum || self.core.env.has(Flaw::BelievesFewCopies);
+        if !is_enough && short == Short::Wait {
+            return Ok(Taken::Short);
+        }
+        self.report.batches += 1;
+        self.report.records += loaded.records.len() as u64;
         if !is_enough && !self.adopt_short(&mut loaded, copies, quorum).await? {
             // Until it is swept it is known as nobody's: a dead batch would be deleted at once.
             self.report.garbage += 1;
             tracing::warn!(batch = %id, copies = loaded.holders.len(), "a batch that was never acknowledged is garbage");
-            return Ok(());
+            return Ok(Taken::Done);
         }
         self.report.undecided += u64::from(loaded.holders.len() < quorum);
         let row = BatchRow { id, len_bytes: loaded.len_bytes, copies: copies as u16, holders: loaded.holders.clone() };
         let ledger = self.short_of(&row, &loaded);
         let commit = Commit { batch: row, records: loaded.located(), ledger, completes: Vec::new() };
+        for record in loaded.records.values().filter(|r| matches!(r.record, Record::Tombstone(_))) {
+            let name = (record.record.bucket().to_owned(), record.record.key().to_owned());
+            self.tombstones.entry(name).or_default().push(record.record.clone());
+        }
         self.catalog.commit(commit).await?;
-        Ok(())
+        Ok(Taken::Done)
     }
 
     /// What a batch is short of goes in the ledger: half of it may be all that a crash left, or a backend was lost.
@@ -145,7 +195,7 @@ impl Recovery<'_> {
         if loaded.records.is_empty() {
             return Ok(false);
         }
-        let good = self.has_good_shards(loaded).await;
+        let good = self.has_good_shards(loaded).await?;
         // Where shards are missing and no backend is, it was undone, or it is lost.
         let may_hold = loaded.holders.len() + loaded.corrupt + self.unreachable.len();
         let perhaps_acknowledged = may_hold >= loaded.least_quorum(self.core) && (good || !self.unreachable.is_empty());
@@ -164,27 +214,62 @@ impl Recovery<'_> {
         Ok(perhaps_acknowledged)
     }
 
-    /// Whether every version in it has k good shards: seen by their sizes, inline ones by their checksums.
-    async fn has_good_shards(&mut self, loaded: &Loaded) -> bool {
+    /// Whether every version in it has k good shards: seen by their sizes, inline ones by their checksums. One that something
+    /// newer has replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
+    async fn has_good_shards(&mut self, loaded: &Loaded) -> Result<bool> {
         for record in loaded.records.values() {
             let Record::Version(manifest) = &record.record else { continue };
-            match &manifest.body {
-                Body::None => {}
-                Body::Inline(body) => {
-                    if record.inline.len() < body.scheme.k() {
+            if !self.is_good(manifest, record.inline.len()).await && !self.is_killed(manifest, loaded).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn is_good(&mut self, manifest: &Manifest, inline: usize) -> bool {
+        match &manifest.body {
+            Body::None => true,
+            Body::Inline(body) => inline >= body.scheme.k(),
+            Body::Segments(body) => {
+                for view in body.views() {
+                    if self.good_shards(&Piece::of_segment(&view)).await < view.scheme.scheme.k() {
                         return false;
                     }
                 }
-                Body::Segments(body) => {
-                    for view in body.views() {
-                        if self.good_shards(&Piece::of_segment(&view)).await < view.scheme.scheme.k() {
-                            return false;
-                        }
-                    }
-                }
+                true
             }
         }
-        true
+    }
+
+    /// Whether a version is killed by what is known by now, or lies in its own batch.
+    async fn is_killed(&self, manifest: &Manifest, loaded: &Loaded) -> Result<bool> {
+        let name = (manifest.bucket.clone(), manifest.key.clone());
+        let tombstones = self.tombstones.get(&name).into_iter().flatten();
+        if loaded.records.values().map(|r| &r.record).chain(tombstones).any(|record| kills(record, manifest)) {
+            return Ok(true);
+        }
+        let (bucket, key) = name;
+        // The same version with a higher revision, then those that came after it.
+        let same = self.catalog.entry(&bucket, &key, Some(manifest.version)).await?;
+        if same.is_some_and(|entry| kills(&entry.manifest.into(), manifest)) {
+            return Ok(true);
+        }
+        let mut after = Some((bucket, key, manifest.version));
+        loop {
+            let page = self.catalog.versions_after(after, 100).await?;
+            for entry in page.iter().filter(|e| e.manifest.bucket == manifest.bucket && e.manifest.key == manifest.key)
+            {
+                if kills(&entry.manifest.clone().into(), manifest) {
+                    return Ok(true);
+                }
+            }
+            match page.last().map(|entry| &entry.manifest) {
+                Some(last) if last.bucket == manifest.bucket && last.key == manifest.key => {
+                    after = Some((last.bucket.clone(), last.key.clone(), last.version));
+                }
+                _ => return Ok(false),
+            }
+        }
     }
 
     async fn good_shards(&mut self, piece: &Piece) -> usize {

@@ -1,5 +1,7 @@
 //! A record on too few backends: adopted for good, or garbage; and which of two descriptions of a version wins.
 
+use std::collections::BTreeSet;
+
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use rsb_core::*;
@@ -42,6 +44,38 @@ async fn holders_of_newest(world: &World) -> usize {
     let files = world.files("m").await;
     let newest = files.iter().map(|(_, path)| path.clone()).max().unwrap();
     files.iter().filter(|(_, path)| *path == newest).count()
+}
+
+/// Writes that share a batch: of what was replaced or deleted the shards are gone, which says nothing of its neighbours.
+#[tokio::test]
+async fn what_is_dead_in_a_batch_does_not_take_what_lives_along() {
+    for (k, m, n) in SCHEMES {
+        let world = World::new(k, m, n);
+        let engine = with_bucket(&world).await;
+        let names: Vec<String> = (0..24).map(|i| format!("k{i:02}")).collect();
+        let bytes = content(3000, 1);
+        futures::future::try_join_all(names.iter().map(|name| put(&engine, name, &bytes))).await.unwrap();
+        let batches: BTreeSet<Path> = world.files("m").await.into_iter().map(|(_, path)| path).collect();
+        assert!(batches.len() < names.len(), "some share a batch");
+        for (i, name) in names.iter().enumerate() {
+            match i % 3 {
+                0 => drop(put(&engine, name, &content(3000, 2)).await.unwrap()),
+                1 => drop(delete(&engine, name).await.unwrap()),
+                _ => {}
+            }
+        }
+        engine.close().await.unwrap();
+        // As many backends as may be lost were replaced by empty ones.
+        for (backend, path) in world.files("m").await.into_iter().filter(|(backend, _)| *backend < m) {
+            world.stores[backend].1.delete(&path).await.unwrap();
+        }
+        let engine = world.open(&[]).await;
+        for (i, name) in names.iter().enumerate() {
+            let found = get(&engine, name, None).await;
+            let expected = [Some(content(3000, 2)), None, Some(bytes.clone())][i % 3].clone();
+            assert_eq!(found.ok(), expected, "{name} of {k}+{m}");
+        }
+    }
 }
 
 #[tokio::test]
