@@ -3,7 +3,7 @@
 //! hedged and a write left to the ledger.
 //!
 //! One that failed is *suspect*: passed over where another can serve, and hardly waited for where none can, until it
-//! succeeds. After [`FAILURES_THAT_OPEN`] failures in a row, or when it was given up on because it was slow, its breaker
+//! succeeds. After three failures in a row, or when it was given up on because it was slow, its breaker
 //! opens: it is left alone, then tried once, and a trial that fails again doubles the pause. The watch asks an ill one for
 //! its marker every few seconds, so that no read has to be the trial; a write is, without being waited for.
 

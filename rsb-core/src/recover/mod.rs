@@ -251,7 +251,7 @@ impl Recovery<'_> {
         let (bucket, key) = name;
         // The same version with a higher revision, then those that came after it.
         let same = self.catalog.entry(&bucket, &key, Some(manifest.version)).await?;
-        if same.is_some_and(|entry| kills(&entry.manifest.into(), manifest)) {
+        if same.is_some_and(|entry| kills(&Record::Version(entry.manifest), manifest)) {
             return Ok(true);
         }
         let mut after = Some((bucket, key, manifest.version));
@@ -259,7 +259,7 @@ impl Recovery<'_> {
             let page = self.catalog.versions_after(after, 100).await?;
             for entry in page.iter().filter(|e| e.manifest.bucket == manifest.bucket && e.manifest.key == manifest.key)
             {
-                if kills(&entry.manifest.clone().into(), manifest) {
+                if kills(&Record::Version(entry.manifest.clone()), manifest) {
                     return Ok(true);
                 }
             }

@@ -1,5 +1,5 @@
-//! Upkeep: what the repository does of itself while it is open. The ledger is worked off ([`heal`]), what is stored is looked
-//! at again and again ([`scrub`]), each within a budget of the day ([`budget`]).
+//! Upkeep: what the repository does of itself while it is open. The ledger is worked off (`heal`), what is stored is looked
+//! at again and again (`scrub`), each within a budget of the day (`budget`).
 
 pub(crate) mod budget;
 pub(crate) mod heal;
