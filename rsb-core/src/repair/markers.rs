@@ -1,11 +1,11 @@
-//! Markers that were lost. A backend without one is not used, as an empty disk has none either; but one that still holds
+//! Markers that were lost, or cannot be read any more. A backend without one is not used, as an empty disk has none either; but one that still holds
 //! what the catalog says that it holds is the right one, and gets its marker again.
 
 use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::catalog::HolderState;
-use crate::core::{Core, get_all};
+use crate::core::{Core, FaultKind, get_all};
 use crate::error::Result;
 use crate::format::batch::{MAX_RECORD_LEN, read_copy};
 use crate::format::marker::Marker;
@@ -19,7 +19,11 @@ const PROOFS: usize = 3;
 pub(crate) async fn restore(core: &Arc<Core>) -> Result<Vec<String>> {
     let mut restored = Vec::new();
     for backend in core.backends.iter().filter(|b| !b.is_admitted() && b.is_writable()) {
-        if !matches!(read_marker(backend).await, Ok(None)) || !is_proven(core, backend).await? {
+        let is_lost = match read_marker(backend).await {
+            Ok(found) => found.is_none(),
+            Err(fault) => fault.kind == FaultKind::Corrupt,
+        };
+        if !is_lost || !is_proven(core, backend).await? {
             continue;
         }
         let margin = core.record_margin as u16;
