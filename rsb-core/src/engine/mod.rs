@@ -433,6 +433,10 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
     let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
     catalog.release(&open).await?;
     catalog.set_value(recover::PARTIAL, None).await?;
+    if let Some(id) = catalog.greatest_version().await? {
+        core.env.observe_id(id.0);
+    }
+    core.env.outlive_earlier();
     recover::judge_certainty(core, &report);
     Ok(())
 }

@@ -143,7 +143,7 @@ async fn wants(backend: &Backend, found: &Result<Option<Marker>, Fault>, marker:
 }
 
 /// Whether what a backend has for a marker is the beginning of this one.
-async fn is_torn(backend: &Backend, marker: &Marker) -> bool {
+pub(crate) async fn is_torn(backend: &Backend, marker: &Marker) -> bool {
     let whole = marker.encode();
     let read = get_all(backend, &paths::marker(), whole.len() as u64).await;
     read.is_ok_and(|part| part.len() < whole.len() && whole.starts_with(&part))

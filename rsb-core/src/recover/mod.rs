@@ -16,7 +16,9 @@ use object_store::PutPayload;
 
 pub(crate) use self::batches::{Loaded, list_all, load_batch, load_enough};
 use self::kept::Kept;
-pub(crate) use self::markers::{add_marker, admit, init_marker, init_markers, read_marker, write_marker, wrong_marker};
+pub(crate) use self::markers::{
+    add_marker, admit, init_marker, init_markers, is_torn, read_marker, write_marker, wrong_marker,
+};
 pub(crate) use self::reconcile::{make_up_for_deletes, reconcile};
 use crate::api::{Progress, RebuildReport, VerifyReport};
 use crate::backend::Backend;

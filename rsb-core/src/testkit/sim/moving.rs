@@ -38,7 +38,8 @@ impl Moving {
             }
             Self::Rebalance => Some(MoveTask::Rebalance),
             Self::Rescheme(which) => {
-                let schemes: Vec<(usize, usize)> = std::iter::once(layout.scheme).chain(layout.others.clone()).collect();
+                let schemes: Vec<(usize, usize)> =
+                    std::iter::once(layout.scheme).chain(layout.others.clone()).collect();
                 let (data_shards, parity_shards) = schemes[which % schemes.len()];
                 Some(MoveTask::Rescheme { scope: Scope::default(), data_shards, parity_shards })
             }
