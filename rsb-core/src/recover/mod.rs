@@ -132,6 +132,15 @@ enum Short {
     Judge,
 }
 
+/// What a record is taken for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Garbage,
+    /// It is shown until it can be told whether it was acknowledged.
+    InDoubt,
+    Shown,
+}
+
 enum Taken {
     Done,
     Short,
@@ -153,13 +162,17 @@ impl Recovery<'_> {
         }
         self.report.batches += 1;
         self.report.records += loaded.records.len() as u64;
-        if !is_enough && !self.adopt_short(&mut loaded, copies, quorum).await? {
+        let verdict = match is_enough {
+            true => Verdict::Shown,
+            false => self.judge_short(&mut loaded, copies, quorum).await?,
+        };
+        if verdict == Verdict::Garbage {
             // Until it is swept it is known as nobody's: a dead batch would be deleted at once.
             self.report.garbage += 1;
             tracing::warn!(batch = %id, copies = loaded.holders.len(), "a batch that was never acknowledged is garbage");
             return Ok(Taken::Done);
         }
-        if loaded.holders.len() < quorum {
+        if verdict == Verdict::InDoubt {
             // Before it is shown: a crash must not forget that it is in doubt.
             self.report.undecided += 1;
             self.catalog.set_value(UNDECIDED, Some("yes".into())).await?;
@@ -199,40 +212,63 @@ impl Recovery<'_> {
         missing.zip(homes).map(line).collect()
     }
 
-    /// Whether a batch held by too few backends becomes visible all the same.
-    async fn adopt_short(&mut self, loaded: &mut Loaded, copies: usize, quorum: usize) -> Result<bool> {
+    /// What becomes of a batch that too few backends hold. Of one that is adopted only what can be read is left in `loaded`.
+    async fn judge_short(&mut self, loaded: &mut Loaded, copies: usize, quorum: usize) -> Result<Verdict> {
         if loaded.records.is_empty() {
-            return Ok(false);
+            return Ok(Verdict::Garbage);
         }
-        let good = self.has_good_shards(loaded).await?;
+        let bad = self.without_shards(loaded).await?;
         // Where shards are missing and no backend is, it was undone, or it is lost.
         let may_hold = loaded.holders.len() + loaded.corrupt + self.unreachable.len();
-        let perhaps_acknowledged = may_hold >= loaded.least_quorum(self.core) && (good || !self.unreachable.is_empty());
-        if good && let Ok(image) = loaded.image(self.core).await {
+        let perhaps_acknowledged = match may_hold >= loaded.least_quorum(self.core) {
+            true if bad.is_empty() || !self.unreachable.is_empty() => Verdict::InDoubt,
+            _ => Verdict::Garbage,
+        };
+        let image = if bad.is_empty() { loaded.image(self.core).await.ok() } else { None };
+        if let Some(image) = image {
             if self.adopt {
                 complete(self.core, &image, loaded, copies).await;
             }
-            let is_complete = loaded.holders.len() >= quorum || !self.adopt;
-            self.report.adopted += u64::from(is_complete);
+            let is_complete = loaded.holders.len() >= quorum;
+            self.report.adopted += u64::from(is_complete || !self.adopt);
+            if is_complete {
+                return Ok(Verdict::Shown);
+            }
             // Where backends are ill, what can be read may be what they had their part of.
-            if is_complete || loaded.corrupt > 0 || !self.unreachable.is_empty() {
-                return Ok(true);
+            if !self.adopt || loaded.corrupt > 0 || !self.unreachable.is_empty() {
+                return Ok(Verdict::InDoubt);
             }
             self.report.incomplete.insert(loaded.id);
+            return Ok(perhaps_acknowledged);
         }
-        Ok(perhaps_acknowledged)
+        if !self.unreachable.is_empty() {
+            return Ok(perhaps_acknowledged);
+        }
+        // All is seen: what can be read may have been shown before, so it stays; the rest can never be. No further copies can
+        // be made of such a batch, so a repair writes what is left of it anew.
+        loaded.records.retain(|offset, _| !bad.contains(offset));
+        let mut lives = false;
+        for record in loaded.records.values() {
+            lives |= match &record.record {
+                Record::Version(manifest) => !self.is_killed(manifest, loaded).await?,
+                Record::Tombstone(_) | Record::Bucket(_) => true,
+            };
+        }
+        self.report.adopted += u64::from(lives);
+        Ok(if lives { Verdict::Shown } else { Verdict::Garbage })
     }
 
-    /// Whether every version in it has k good shards: seen by their sizes, inline ones by their checksums. One that something
-    /// newer has replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
-    async fn has_good_shards(&mut self, loaded: &Loaded) -> Result<bool> {
-        for record in loaded.records.values() {
+    /// Offsets of the versions in it that have fewer than k good shards: seen by their sizes, inline ones by their checksums.
+    /// One that something newer has replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
+    async fn without_shards(&mut self, loaded: &Loaded) -> Result<BTreeSet<u32>> {
+        let mut out = BTreeSet::new();
+        for (offset, record) in &loaded.records {
             let Record::Version(manifest) = &record.record else { continue };
             if !self.is_good(manifest, record.inline.len()).await && !self.is_killed(manifest, loaded).await? {
-                return Ok(false);
+                out.insert(*offset);
             }
         }
-        Ok(true)
+        Ok(out)
     }
 
     async fn is_good(&mut self, manifest: &Manifest, inline: usize) -> bool {

@@ -88,7 +88,7 @@ pub(crate) async fn repair(
             RepairWork::Shards { data_id, write, .. } => {
                 repair_shards(core, committer, *data_id, write, &mut report).await
             }
-            RepairWork::Copies { batch, write, .. } => repair_copies(core, *batch, write, &mut report).await,
+            RepairWork::Copies { batch, write, .. } => repair_copies(core, committer, *batch, write, &mut report).await,
         };
         if let Err(error) = result {
             report.failed.push(format!("{}/{}: {error}", item.bucket, item.key));

@@ -22,6 +22,7 @@ use crate::read::stripes::{StripeReader, WINDOW, restore_blocks};
 use crate::recover::load_enough;
 use crate::stripe::CHECKSUM_LEN;
 use crate::write::commit::{Committer, Pending};
+use crate::write::compact::move_out;
 
 /// Rebuilds lost shards of a segment, each at the backend it is given. What succeeded stays, whatever becomes of the rest.
 pub(crate) async fn repair_shards(
@@ -191,6 +192,7 @@ async fn revise(
 /// Rebuilds lost copies of a batch, each at the backend it is given.
 pub(crate) async fn repair_copies(
     core: &Arc<Core>,
+    committer: &Committer,
     batch: BatchId,
     write: &[(u16, String)],
     report: &mut RepairReport,
@@ -205,7 +207,14 @@ pub(crate) async fn repair_copies(
     let sources = backends.into_iter().filter(|name| !write.iter().any(|(_, target)| target == name)).collect();
     let (loaded, read) = load_enough(core, &row, sources).await;
     report.bytes_read += row.len_bytes * read;
-    let image = loaded.image(core).await?;
+    let image = match loaded.image(core).await {
+        Ok(image) => image,
+        // A record that lies in it and is dead has lost its shards, so no more copies can be made: what lives is written anew.
+        Err(error) if error.kind() == ErrorKind::Unreadable => {
+            return if move_out(core, committer, &row).await? { Ok(()) } else { Err(error) };
+        }
+        Err(error) => return Err(error),
+    };
     let mut holders: BTreeMap<(String, u16), Holder> =
         row.holders.into_iter().map(|h| ((h.backend.clone(), h.copy), h)).collect();
     for (copy, name) in write {

@@ -265,7 +265,7 @@ async fn heal(
         match healing.doing {
             Doing::Nothing => Ok(()),
             Doing::Shards(data_id, write) => repair_shards(core, committer, data_id, &write, &mut report).await,
-            Doing::Copies(batch, write) => repair_copies(core, batch, &write, &mut report).await,
+            Doing::Copies(batch, write) => repair_copies(core, committer, batch, &write, &mut report).await,
         }
     };
     let done: Result<()> = done.await;

@@ -43,9 +43,15 @@ async fn rewrite(core: &Arc<Core>, committer: &Committer, row: BatchRow) -> Resu
     if live == 0 || live * 2 >= rows.len() {
         return Ok(false);
     }
+    move_out(core, committer, &row).await
+}
+
+/// Writes what lives in a batch anew, so that the batch is dead. Whether all of it could be read.
+pub(crate) async fn move_out(core: &Arc<Core>, committer: &Committer, row: &BatchRow) -> Result<bool> {
+    let rows = core.catalog.records_of(row.id).await?;
     let held = row.holders.iter().filter(|h| h.state == HolderState::Held);
     let loaded = load_batch(core, row.id, &held.map(|h| h.backend.clone()).collect::<Vec<_>>()).await;
-    let mut wishes = Vec::with_capacity(live);
+    let mut wishes = Vec::new();
     for at in rows.iter().filter(|r| r.live).map(|r| r.at) {
         // What cannot be read now stays where it is, for the repair.
         let Some(found) = loaded.records.get(&at.extent.offset) else { return Ok(false) };
