@@ -7,6 +7,7 @@ mod drill;
 mod lock;
 mod moves;
 mod multipart;
+mod reading;
 mod versions;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::broadcast;
 
 pub use self::config::EngineConfig;
 pub use self::multipart::Completing;
+pub use self::reading::Reading;
 use crate::api::*;
 use crate::backend::Backend;
 use crate::catalog::{BucketRule, Catalog, LedgerItem, ListItem, ListQuery, Precondition, Reserved};
