@@ -96,9 +96,9 @@ def start_conformance_servers(folder):
     return started, variables
 
 
-def run_cargo_tests(variables, expression):
-    """`cargo test` for all crates; its lines pass through and its results are summed."""
-    argv = ["cargo", "test", "--workspace", "--no-fail-fast"]
+def run_cargo_tests(variables, expression, *scope):
+    """`cargo test` for what `scope` says; its lines pass through and its results are summed."""
+    argv = ["cargo", "test", *scope, "--no-fail-fast"]
     if expression and re.fullmatch(r"\w+", expression):
         argv.append(expression)
     count = Count()
@@ -116,6 +116,19 @@ def run_cargo_tests(variables, expression):
         # It did not even come to a result: a build that fails, a test binary that dies.
         count.failed += 1
     return count
+
+
+# DataFusion, parquet, Lance and slatedb on the library: a package of its own, which nobody else waits for.
+ENGINES = ROOT / "rsb-core" / "engines" / "Cargo.toml"
+
+
+def run_engines(protoc, expression):
+    try:
+        protoc.wait()
+    except tools.ToolError as error:
+        say(f"skipped: the engines on the library, because {error}")
+        return Count(skipped=1)
+    return run_cargo_tests({"PROTOC": str(tools.PROTOC)}, expression, "--manifest-path", str(ENGINES), "--locked")
 
 
 # The same seeds each time; fresh ones for as long as `--fresh` says.
@@ -178,6 +191,7 @@ def run(options):
     pytest = tools.Installation(["pytest"])
     servers_and_clients = ["minio", "toxiproxy", "azurite", "clients", "restic", "s3s-e2e"]
     installation = tools.Installation([] if options.quick else servers_and_clients)
+    protoc = tools.Installation([] if options.quick or options.e2e else ["protoc"])
     step("build")
     # One graph for all: a `cargo build` beside it would compile most dependencies a second time, with other features. The
     # end-to-end tests' `rsb` is made with it, because rsb-cli has an integration test.
@@ -191,6 +205,9 @@ def run(options):
         options.quick, count.skipped = True, 1
     if not options.e2e:
         count += run_rust_part(options)
+        if not options.quick:
+            step("engines")
+            count += run_engines(protoc, options.expression)
         if not options.expression or options.expression in "simulation":
             step("simulation")
             count += run_simulation(options.fresh)
@@ -198,7 +215,7 @@ def run(options):
     pytest.wait()
     count += run_pytest(options.expression, options.extra, options.quick)
     if options.quick:
-        say("left out: the tests on real servers, because of --quick")
+        say("left out: the tests on real servers and the real engines on the library, because of --quick")
     return count
 
 
@@ -210,7 +227,7 @@ def run_rust_part(options):
             step("servers for the conformance tests")
             started, variables = start_conformance_servers(scratch)
         step("cargo test")
-        count += run_cargo_tests(variables, options.expression)
+        count += run_cargo_tests(variables, options.expression, "--workspace")
     finally:
         for server in started:
             server.stop()
@@ -221,7 +238,7 @@ def run_rust_part(options):
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="./test", description="Installs, builds, starts servers, runs every test, counts.")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--quick", action="store_true", help="only what needs no server")
+    which.add_argument("--quick", action="store_true", help="only what needs no server, and no engine that takes minutes to compile")
     which.add_argument("--e2e", action="store_true", help="only the end-to-end tests")
     parser.add_argument("-k", dest="expression", metavar="EXPR", help="only tests that match")
     parser.add_argument("--fresh", type=int, default=0, metavar="SECONDS",
