@@ -175,7 +175,7 @@ def count_pytest(report, status, expression):
 
 
 def run(options):
-    pytest = tools.Installation(["pytest"])
+    pytest = tools.Installation(["pytest", "prototype"])
     servers_and_clients = ["minio", "toxiproxy", "azurite", "clients", "restic", "s3s-e2e"]
     installation = tools.Installation([] if options.quick else servers_and_clients)
     step("build")

@@ -20,6 +20,8 @@ S3_PYTHON = CLIENTS / "python"
 AWS, S3CMD, RCLONE, S5CMD = (CLIENTS / name for name in ("aws", "s3cmd", "rclone", "s5cmd"))
 RESTIC = CACHE / "restic" / "usr" / "bin" / "restic"
 S3S_E2E = CACHE / "cargo" / "bin" / "s3s-e2e"
+# Makes folders of the prototype's with the library that it used.
+PROTOTYPE = CACHE / "bin" / "prototype"
 
 VERSIONS = {
     "minio": "v0.0.0-20260212201848-7aac2a2c5b7c",
@@ -30,9 +32,10 @@ VERSIONS = {
                   "pyarrow 26.0.1, polars 2.1.0, duckdb 1.5.5, duckdb-extension-httpfs 1.5.5",
     "restic": "of Debian",
     "s3s-e2e": "0.14.1",
+    "prototype": "1, on reedsolomon v1.9.10",
 }
 # What only one test needs, and not every machine can have: where it cannot be installed its test is skipped, but not in CI.
-OPTIONAL = ("restic",)
+OPTIONAL = ("restic", "prototype")
 
 
 class ToolError(Exception):
@@ -116,6 +119,12 @@ def _install_s3s_e2e():
                      "--root", str(CACHE / "cargo")], {"CARGO_PROFILE_DEV_DEBUG": "0"}, cwd=CACHE)
 
 
+def _install_prototype():
+    source = ROOT / "tests" / "support" / "prototype"
+    PROTOTYPE.parent.mkdir(parents=True, exist_ok=True)
+    _run("prototype", ["go", "build", "-o", str(PROTOTYPE), "."], cwd=source)
+
+
 INSTALLERS = {
     "minio": (MINIO, _install_minio),
     "toxiproxy": (TOXIPROXY, _install_toxiproxy),
@@ -124,6 +133,7 @@ INSTALLERS = {
     "clients": (S3_PYTHON, _install_clients),
     "restic": (RESTIC, _install_restic),
     "s3s-e2e": (S3S_E2E, _install_s3s_e2e),
+    "prototype": (PROTOTYPE, _install_prototype),
 }
 
 
