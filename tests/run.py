@@ -147,6 +147,21 @@ def run_simulation(fresh_seconds):
     return count
 
 
+# What shows how to extend the project; each checks what it shows. `cargo test` has built them.
+EXAMPLES = ("custom_backend", "custom_codec")
+
+
+def run_examples():
+    """Each example counts as a test."""
+    count = Count()
+    for name in EXAMPLES:
+        say(f"example {name}")
+        with child([str(ROOT / "target" / "debug" / "examples" / name)]) as process:
+            good = process.wait() == 0
+        count += Count(passed=int(good), failed=int(not good))
+    return count
+
+
 def run_pytest(expression, extra, quick):
     """The end-to-end tests, with the built binary; when `quick` only those that need no server."""
     with tempfile.TemporaryDirectory(prefix="rsb-pytest-") as scratch:
@@ -194,6 +209,9 @@ def run(options):
         if not options.expression or options.expression in "simulation":
             step("simulation")
             count += run_simulation(options.fresh)
+        if not options.expression or options.expression in "examples":
+            step("examples")
+            count += run_examples()
     step("end-to-end tests")
     pytest.wait()
     count += run_pytest(options.expression, options.extra, options.quick)
