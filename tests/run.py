@@ -118,7 +118,7 @@ def run_cargo_tests(variables, expression):
     return count
 
 
-# The same seeds each time; fresh ones for as long as `--fresh` says.
+# The same seeds each time, then fresh ones for as long as `--fresh` says.
 FIXED_HISTORIES = 1000
 SIMULATED = re.compile(r"^(\d+) histories from seed \d+ on, (\d+) failed$")
 
@@ -242,8 +242,8 @@ def parse_arguments():
     which.add_argument("--quick", action="store_true", help="only what needs no server")
     which.add_argument("--e2e", action="store_true", help="only the end-to-end tests")
     parser.add_argument("-k", dest="expression", metavar="EXPR", help="only tests that match")
-    parser.add_argument("--fresh", type=int, default=0, metavar="SECONDS",
-                        help="the simulation goes on with fresh seeds for so long (docs/reliability.md says what they still find)")
+    parser.add_argument("--fresh", type=int, default=180, metavar="SECONDS",
+                        help="the simulation goes on with fresh seeds for so long; 0: not (docs/reliability.md)")
     parser.add_argument("extra", nargs="*", help="further arguments for pytest, after --")
     return parser.parse_args()
 

@@ -2,9 +2,9 @@
 //! knows `object_store::ObjectStore` and never a provider, an SQL driver or an HTTP server.
 //!
 //! Read in this order: [`scheme`], [`codec`], [`stripe`] (pure arithmetic), [`mod@format`] (bytes ↔ types), [`backend`] and
-//! [`placement`], [`catalog`], then the engine's parts and its façade [`engine`]. [`health`] is
-//! what is known of a backend, [`events`] what happens without being asked for,
-//! [`upkeep`] what it does of itself. [`object_lock`] says what nobody may delete,
+//! [`placement`], [`catalog`], then the engine's parts and its façade [`engine`]; [`erasure_store`]
+//! is the engine as an object store again. [`health`] is what is known of a backend, [`events`] what happens without being
+//! asked for, [`upkeep`] what it does of itself. [`object_lock`] says what nobody may delete,
 //! [`lifecycle`] what is to end by itself.
 
 pub mod api;
@@ -17,6 +17,7 @@ mod drill;
 pub mod durability;
 pub mod engine;
 pub mod env;
+pub mod erasure_store;
 pub mod error;
 pub mod events;
 pub mod format;
@@ -42,8 +43,9 @@ mod write;
 
 pub use api::*;
 pub use backend::{Backend, Cost, Role};
-pub use engine::{Completing, Engine, EngineConfig};
+pub use engine::{Completing, Engine, EngineConfig, Reading};
 pub use env::Env;
+pub use erasure_store::{ErasureStore, ErasureStoreBuilder};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, EventKind};
 pub use placement::Spread;

@@ -17,6 +17,7 @@
 mod aws;
 mod dead;
 mod door;
+mod erasure;
 mod forwarding;
 mod local;
 mod open;

@@ -111,17 +111,22 @@ async fn minio_in_each_wrapper() {
 /// The emulator's published account and key.
 const AZURITE_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-#[tokio::test]
-async fn azurite() {
-    let Some(endpoint) = server("Azure Blob on Azurite", "RSB_TEST_AZURITE_ENDPOINT") else { return };
-    let endpoint = format!("{}/devstoreaccount1", endpoint.trim_end_matches('/'));
+/// Azurite's container, as a spec with its keys in the options.
+pub fn azure(server: &str, container: &str) -> StoreSpec {
+    let endpoint = format!("{}/devstoreaccount1", server.trim_end_matches('/'));
     let options = [
         ("endpoint", endpoint.as_str()),
         ("allow_http", "true"),
         ("account_name", "devstoreaccount1"),
         ("account_key", AZURITE_KEY),
     ];
-    let spec = spec("azurite", format!("az://{}", unique("conf")), &options);
+    spec("azurite", format!("az://{container}"), &options)
+}
+
+#[tokio::test]
+async fn azurite() {
+    let Some(server) = server("Azure Blob on Azurite", "RSB_TEST_AZURITE_ENDPOINT") else { return };
+    let spec = azure(&server, &unique("conf"));
     let mut wrong = spec.clone();
     wrong.options.insert("account_key".into(), "d3Jvbmc=".into());
     container_life(&spec, &wrong).await;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::StreamExt;
+use object_store::Extensions;
 use tokio::sync::mpsc;
 
 use crate::api::{CheckReport, CheckRequest, Depth, Finding, FindingKind, ObjectHealth, Progress, Scope};
@@ -408,7 +409,8 @@ pub(crate) async fn verify_shard(
     }
     let (send, mut receive) = mpsc::unbounded_channel();
     let (checksums, last) = (core.checksums.clone(), stripes.end);
-    let (reader, driven) = ShardReader::start(piece, index, at, backend.clone(), checksums, stripes, 4, send);
+    let (reader, driven) =
+        ShardReader::start(piece, index, at, backend.clone(), checksums, stripes, 4, send, Extensions::new());
     if let Some(driven) = driven {
         driven.await;
     }

@@ -7,6 +7,7 @@ mod drill;
 mod lock;
 mod moves;
 mod multipart;
+mod reading;
 mod versions;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use tokio::sync::broadcast;
 
 pub use self::config::EngineConfig;
 pub use self::multipart::Completing;
+pub use self::reading::Reading;
 use crate::api::*;
 use crate::backend::Backend;
 use crate::catalog::{BucketRule, Catalog, LedgerItem, ListItem, ListQuery, Precondition, Reserved};
@@ -430,10 +432,13 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
         from = None;
     }
     let report = recover::catch_up(core, catalog.as_ref(), from, true, &Progress::default()).await?;
-    recover::remember_undecided(core, &report).await?;
     let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
     catalog.release(&open).await?;
     catalog.set_value(recover::PARTIAL, None).await?;
+    if let Some(id) = catalog.greatest_version().await? {
+        core.env.observe_id(id.0);
+    }
+    core.env.outlive_earlier();
     recover::judge_certainty(core, &report);
     Ok(())
 }

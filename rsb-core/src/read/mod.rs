@@ -1,8 +1,10 @@
 //! Reading: verified blocks of the best k shards, in order, within the memory bound.
 //!
-//! Order to read: [`piece`] (what is where), [`rank`] (which shards first), [`shard_reader`] (one shard), [`stripes`] (first k of n), this file (an object).
+//! Order to read: [`piece`] (what is where), [`rank`] (which shards first), [`shard_reader`] (one shard), [`stripes`] (first k of n), this file (an object),
+//! [`ranges`] (several ranges of one).
 
 pub(crate) mod piece;
+pub(crate) mod ranges;
 mod rank;
 pub(crate) mod shard_reader;
 pub(crate) mod stripes;
@@ -13,6 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
+use object_store::Extensions;
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::piece::Piece;
@@ -21,6 +24,7 @@ use crate::api::{BodyStream, ByteRange, GetObject, ObjectInfo};
 use crate::catalog::{BatchRow, Entry};
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::manifest::Manifest;
 use crate::id::VersionId;
 use crate::lease::Lease;
 use crate::names;
@@ -105,32 +109,49 @@ pub(crate) async fn get(
     let size = held.entry.manifest.size;
     let range = match range {
         None => 0..size,
-        Some(range) => range.resolve(size).ok_or_else(|| {
-            Error::new(
-                ErrorKind::RangeNotSatisfiable,
-                format!("the range lies outside {bucket}/{key}, which has {size} bytes"),
-            )
-            .object(format!("{bucket}/{key}"))
-        })?,
+        Some(range) => range.resolve(size).ok_or_else(|| no_bytes(&held.entry.manifest))?,
     };
     Ok(open(core, held, range))
 }
 
+/// A range has no bytes of this object.
+pub(crate) fn no_bytes(object: &Manifest) -> Error {
+    let name = format!("{}/{}", object.bucket, object.key);
+    let sentence = format!("the range lies outside {name}, which has {} bytes", object.size);
+    Error::new(ErrorKind::RangeNotSatisfiable, sentence).object(name)
+}
+
 /// The stream of a held version's bytes.
 pub(crate) fn open(core: &Arc<Core>, held: Held, range: Range<u64>) -> GetObject {
+    open_passing(core, held, range, Extensions::new())
+}
+
+/// The same; the backends are given `extensions` with each request.
+pub(crate) fn open_passing(core: &Arc<Core>, held: Held, range: Range<u64>, extensions: Extensions) -> GetObject {
     let manifest = Arc::new(held.entry.manifest);
     let object = (manifest.bucket.clone(), manifest.key.clone());
     let info = ObjectInfo { manifest, short: 0 };
-    let stream = stream_pieces(core, held.pieces, range.clone(), object, Some(held.lease), Vec::new());
+    let asking = Asking { object, avoid: Vec::new(), extensions };
+    let stream = stream(core, held.pieces, range.clone(), Some(held.lease), asking);
     GetObject { info, range, stream }
+}
+
+/// How shards are asked for.
+#[derive(Clone)]
+pub(crate) struct Asking {
+    /// The object's bucket and key.
+    pub object: (String, String),
+    /// Backends that are not asked.
+    pub avoid: Vec<String>,
+    /// What the backends are given with each request.
+    pub extensions: Extensions,
 }
 
 struct State {
     core: Arc<Core>,
     pieces: VecDeque<Piece>,
     range: Range<u64>,
-    object: (String, String),
-    avoid: Vec<String>,
+    asking: Asking,
     current: Option<(StripeReader, OwnedSemaphorePermit)>,
     ready: VecDeque<Bytes>,
     _lease: Option<Lease>,
@@ -145,9 +166,14 @@ pub(crate) fn stream_pieces(
     lease: Option<Lease>,
     avoid: Vec<String>,
 ) -> BodyStream {
+    stream(core, pieces, range, lease, Asking { object, avoid, extensions: Extensions::new() })
+}
+
+/// The same, asked for like this.
+fn stream(core: &Arc<Core>, pieces: Vec<Piece>, range: Range<u64>, lease: Option<Lease>, asking: Asking) -> BodyStream {
     let pieces = pieces.into_iter().filter(|p| p.start < range.end && p.start + p.layout.len > range.start).collect();
     let core = core.clone();
-    let state = State { core, pieces, range, object, avoid, current: None, ready: VecDeque::new(), _lease: lease };
+    let state = State { core, pieces, range, asking, current: None, ready: VecDeque::new(), _lease: lease };
     stream::try_unfold(state, |mut state| async move { Ok(state.next().await?.map(|bytes| (bytes, state))) }).boxed()
 }
 
@@ -180,7 +206,9 @@ impl State {
         let ahead = (stripes.end - stripes.start).min(WINDOW as u64 + 2);
         let bytes = ahead * piece.layout.block_len(stripes.start) * (piece.scheme.k() as u64 + 1);
         let permit = self.core.read_memory.take(bytes).await?;
-        Ok((StripeReader::new(&self.core, piece, wanted, self.object.clone(), &self.avoid), permit))
+        let Asking { object, avoid, extensions } = &self.asking;
+        let reader = StripeReader::new(&self.core, piece, wanted, object.clone(), avoid);
+        Ok((reader.passing(extensions.clone()), permit))
     }
 }
 

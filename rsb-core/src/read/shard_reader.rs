@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use object_store::ObjectStore;
+use object_store::{Extensions, ObjectStore};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -31,8 +31,8 @@ pub(crate) struct Heard {
 pub(crate) struct ShardReader {
     /// Stripes it may be ahead of the one that is being put together.
     window: Arc<Semaphore>,
-    /// The first stripe it was asked for.
-    pub from: u64,
+    /// The stripes it was asked for.
+    pub stripes: Range<u64>,
     _task: Option<AbortOnDropHandle<()>>,
 }
 
@@ -40,7 +40,7 @@ impl ShardReader {
     /// Starts to read the blocks of `stripes` of shard `index`, at most `window` of them ahead. Many are read by a task of
     /// their own; a single one is left to the caller, who drives the future that comes along: little is read sooner than
     /// a task is begun.
-    #[allow(clippy::too_many_arguments, reason = "what, where from, how far, how fast, where to")]
+    #[allow(clippy::too_many_arguments, reason = "what, where from, how far, how fast, where to, with what")]
     pub fn start(
         piece: &Piece,
         index: usize,
@@ -50,9 +50,9 @@ impl ShardReader {
         stripes: Range<u64>,
         window: usize,
         out: mpsc::UnboundedSender<Heard>,
+        extensions: Extensions,
     ) -> (Self, Option<BoxFuture<'static, ()>>) {
         let semaphore = Arc::new(Semaphore::new(window));
-        let from = stripes.start;
         let work = Work {
             backend,
             at: at.clone(),
@@ -60,11 +60,12 @@ impl ShardReader {
             data_id: piece.data_id,
             index,
             checksums,
-            stripes,
+            stripes: stripes.clone(),
             window: semaphore.clone(),
             out,
+            extensions,
         };
-        let single = work.stripes.end - from == 1;
+        let single = stripes.end - stripes.start == 1;
         let read = async move {
             let mut next = work.stripes.start;
             if let Err(fault) = work.run(&mut next).await {
@@ -75,7 +76,7 @@ impl ShardReader {
             true => (None, Some(read.boxed())),
             false => (Some(AbortOnDropHandle::new(tokio::spawn(read))), None),
         };
-        (Self { window: semaphore, from, _task: task }, driven)
+        (Self { window: semaphore, stripes, _task: task }, driven)
     }
 
     /// One of its blocks was used, or is not wanted any more.
@@ -94,6 +95,7 @@ struct Work {
     stripes: Range<u64>,
     window: Arc<Semaphore>,
     out: mpsc::UnboundedSender<Heard>,
+    extensions: Extensions,
 }
 
 impl Work {
@@ -102,6 +104,7 @@ impl Work {
         let range = self.at.base + layout.frame_offset(self.stripes.start)
             ..self.at.base + layout.frame_offset(self.stripes.end);
         let mut options = ranged(range.clone());
+        options.extensions = self.extensions.clone();
         options.extensions.insert(ReadStep(layout.block_len(self.stripes.start) as usize + CHECKSUM_LEN));
         let start = Instant::now();
         let result = match self.backend.store().get_opts(&self.at.path, options).await {

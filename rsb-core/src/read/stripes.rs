@@ -1,6 +1,8 @@
 //! Puts stripes together from the first blocks that arrive verified. A shard that fails, or is slow, is hedged by others;
 //! missing data blocks are rebuilt from any k.
 
+mod sources;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,9 +12,11 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use object_store::Extensions;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub(crate) use self::sources::WINDOW;
 use super::piece::Piece;
 use super::rank::{Ranking, ShardFault, rank};
 use super::shard_reader::{Heard, ShardReader};
@@ -22,9 +26,6 @@ use crate::core::{Core, Fault, FaultKind};
 use crate::env::Flaw;
 use crate::error::{Error, ErrorKind, Result};
 use crate::health::Op;
-
-/// Stripes a shard's reader may be ahead.
-pub(crate) const WINDOW: usize = 3;
 
 /// Reads the stripes of one piece in order.
 pub(crate) struct StripeReader {
@@ -46,6 +47,7 @@ pub(crate) struct StripeReader {
     send: mpsc::UnboundedSender<Heard>,
     receive: mpsc::UnboundedReceiver<Heard>,
     object: (String, String),
+    extensions: Extensions,
 }
 
 /// The blocks of one stripe, by shard index; at least those that were wanted.
@@ -71,8 +73,14 @@ impl StripeReader {
             send,
             receive,
             object,
+            extensions: Extensions::new(),
             piece,
         }
+    }
+
+    /// The same; the backends are given these with each request.
+    pub fn passing(self, extensions: Extensions) -> Self {
+        Self { extensions, ..self }
     }
 
     fn k(&self) -> usize {
@@ -178,37 +186,6 @@ impl StripeReader {
         any_k || wanted.is_some_and(|w| w.clone().all(|i| blocks[i].is_some()))
     }
 
-    /// The first readers: only the wanted data shards where they are few and well, else the k best.
-    fn open_first(&mut self, stripe: u64, wanted: Option<&Range<usize>>) {
-        let single = self.stripes.end - self.stripes.start == 1;
-        let well = |i: usize| self.well.contains(&i);
-        let chosen: Vec<usize> = match wanted {
-            Some(wanted) if single && wanted.clone().all(well) => wanted.clone().collect(),
-            _ => self.candidates.iter().take(self.k()).copied().collect(),
-        };
-        for index in chosen {
-            self.open(index, stripe);
-        }
-    }
-
-    fn open(&mut self, index: usize, stripe: u64) {
-        self.candidates.retain(|i| *i != index);
-        let Some(at) = &self.piece.shards[index] else { return };
-        let Some(backend) = self.core.admitted(&at.backend).cloned() else { return };
-        let (reader, driven) = ShardReader::start(
-            &self.piece,
-            index,
-            at,
-            backend,
-            self.core.checksums.clone(),
-            stripe..self.stripes.end,
-            WINDOW,
-            self.send.clone(),
-        );
-        self.readers.insert(index, reader);
-        self.driven.extend(driven);
-    }
-
     /// What a reader says next.
     async fn next_heard(&mut self) -> Option<Heard> {
         loop {
@@ -220,40 +197,10 @@ impl StripeReader {
         }
     }
 
-    /// Replaces what has failed: as long as a wanted shard is lost, k in all must be there or on their way.
-    fn open_for_lost(&mut self, stripe: u64, wanted: Option<&Range<usize>>) -> Result<()> {
-        let Some(blocks) = self.blocks.get(&stripe) else { return Ok(()) };
-        let coming = |i: usize| blocks[i].is_some() || self.readers.get(&i).is_some_and(|r| r.from <= stripe);
-        if wanted.is_some_and(|w| w.clone().all(coming)) {
-            return Ok(());
-        }
-        let mut have = (0..blocks.len()).filter(|i| coming(*i)).count();
-        while have < self.k() {
-            match self.candidates.first().copied() {
-                Some(index) => self.open(index, stripe),
-                None => return Err(self.unreadable()),
-            }
-            have += 1;
-        }
-        Ok(())
-    }
-
-    /// Nothing was heard for a while: as many other shards are asked as there are outstanding ones.
-    fn hedge(&mut self, stripe: u64) {
-        let Some(blocks) = self.blocks.get(&stripe) else { return };
-        let have = blocks.iter().flatten().count();
-        for _ in have..self.k() {
-            match self.candidates.first().copied() {
-                Some(index) => self.open(index, stripe),
-                None => break,
-            }
-        }
-    }
-
     /// Readers that owe a block of the stripe.
     fn outstanding(&self, stripe: u64) -> Vec<usize> {
         let lacks = |i: usize| self.blocks.get(&stripe).is_none_or(|blocks| blocks[i].is_none());
-        self.readers.iter().filter(|(i, r)| r.from <= stripe && lacks(**i)).map(|(i, _)| *i).collect()
+        self.readers.iter().filter(|(i, r)| r.stripes.contains(&stripe) && lacks(**i)).map(|(i, _)| *i).collect()
     }
 
     fn backend_of(&self, index: usize) -> Option<&Backend> {
@@ -330,7 +277,7 @@ impl StripeReader {
         if blocks.iter().flatten().count() < self.k() || stripe + 1 >= self.stripes.end {
             return;
         }
-        let mut late: Vec<usize> = self.readers.keys().copied().filter(|i| blocks[*i].is_none()).collect();
+        let mut late = self.outstanding(stripe);
         late.sort_by_key(|i| !slow.contains(i));
         let extra = self.readers.len().saturating_sub(self.k());
         for index in late.into_iter().take(extra) {
@@ -340,7 +287,7 @@ impl StripeReader {
 
     fn advance(&mut self, stripe: u64) {
         self.next = stripe + 1;
-        for reader in self.readers.values().filter(|r| r.from <= stripe) {
+        for reader in self.readers.values().filter(|r| r.stripes.start <= stripe) {
             reader.release_one();
         }
     }

@@ -42,7 +42,13 @@ pub struct Asked {
     pub requests: AtomicU64,
     /// Bytes of the bodies that were read.
     pub bytes_read: AtomicU64,
+    /// Reads with a [`Mark`] in their extensions.
+    pub marked: AtomicU64,
 }
+
+/// An extension that is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark;
 
 /// Counts the changes of all gates of a world. When it has burnt down, the process is dead: nothing has an effect any more.
 #[derive(Clone, Debug)]
@@ -160,6 +166,7 @@ impl ObjectStore for Gate {
         self.take_time(path).await;
         self.check(|r| below(r.gets, path))?;
         let head = options.head;
+        self.asked.marked.fetch_add(u64::from(options.extensions.get::<Mark>().is_some()), Ordering::SeqCst);
         let result = self.inner.get_opts(path, options).await?;
         if !head {
             self.asked.bytes_read.fetch_add(result.range.end - result.range.start, Ordering::SeqCst);

@@ -7,6 +7,8 @@ mod basics;
 mod borders;
 mod compose;
 mod crash;
+mod embedding;
+mod erasure;
 mod fixtures;
 mod gate;
 mod ill;
