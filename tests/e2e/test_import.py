@@ -4,24 +4,15 @@ through a gateway. The folder is the same afterwards."""
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 
 import pytest
 
 from harness import (DONE, FAILED, KIB, MIB, NOT_FOUND, RSB, SHORT, UNREADABLE, USAGE, content, digest, environment,
-                     file_digest, flip_bit, rsb, shard_files, tree, wait_until)
+                     file_digest, flip_bit, tree)
 from support.tools import PROTOTYPE
-from test_cli import Door
-
-
-@pytest.fixture(params=["direct", "server"])
-def fresh(request, tmp_path):
-    (tmp_path / "repository").mkdir()
-    made = Door(request.param, tmp_path / "repository")
-    yield made
-    made.close()
+from test_cli import fresh  # noqa: F401: a fixture
 
 
 class Old:
