@@ -131,7 +131,7 @@ def run_engines(protoc, expression):
     return run_cargo_tests({"PROTOC": str(tools.PROTOC)}, expression, "--manifest-path", str(ENGINES), "--locked")
 
 
-# The same seeds each time; fresh ones for as long as `--fresh` says.
+# The same seeds each time, then fresh ones for as long as `--fresh` says.
 FIXED_HISTORIES = 1000
 SIMULATED = re.compile(r"^(\d+) histories from seed \d+ on, (\d+) failed$")
 
@@ -157,6 +157,21 @@ def run_simulation(fresh_seconds):
             count += Count(passed=ran - failed, failed=failed)
         if status != 0 and not (found and int(found[2])):
             count.failed += 1
+    return count
+
+
+# What shows how to use and extend the project as a library; each checks what it shows. `cargo test` has built them.
+EXAMPLES = ("embed", "custom_backend", "custom_codec")
+
+
+def run_examples():
+    """Each example counts as a test."""
+    count = Count()
+    for name in EXAMPLES:
+        say(f"example {name}")
+        with child([str(ROOT / "target" / "debug" / "examples" / name)]) as process:
+            good = process.wait() == 0
+        count += Count(passed=int(good), failed=int(not good))
     return count
 
 
@@ -188,7 +203,7 @@ def count_pytest(report, status, expression):
 
 
 def run(options):
-    pytest = tools.Installation(["pytest"])
+    pytest = tools.Installation(["pytest", "prototype"])
     servers_and_clients = ["minio", "toxiproxy", "azurite", "clients", "restic", "s3s-e2e"]
     installation = tools.Installation([] if options.quick else servers_and_clients)
     protoc = tools.Installation([] if options.quick or options.e2e else ["protoc"])
@@ -211,6 +226,9 @@ def run(options):
         if not options.expression or options.expression in "simulation":
             step("simulation")
             count += run_simulation(options.fresh)
+        if not options.expression or options.expression in "examples":
+            step("examples")
+            count += run_examples()
     step("end-to-end tests")
     pytest.wait()
     count += run_pytest(options.expression, options.extra, options.quick)
@@ -241,8 +259,8 @@ def parse_arguments():
     which.add_argument("--quick", action="store_true", help="only what needs no server, and no engine that takes minutes to compile")
     which.add_argument("--e2e", action="store_true", help="only the end-to-end tests")
     parser.add_argument("-k", dest="expression", metavar="EXPR", help="only tests that match")
-    parser.add_argument("--fresh", type=int, default=0, metavar="SECONDS",
-                        help="the simulation goes on with fresh seeds for so long (docs/reliability.md says what they still find)")
+    parser.add_argument("--fresh", type=int, default=180, metavar="SECONDS",
+                        help="the simulation goes on with fresh seeds for so long; 0: not (docs/reliability.md)")
     parser.add_argument("extra", nargs="*", help="further arguments for pytest, after --")
     return parser.parse_args()
 

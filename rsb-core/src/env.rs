@@ -125,6 +125,8 @@ impl Default for Env {
 
 /// Bits of an id that count up within one millisecond: 12 of rand_a and 30 of rand_b.
 const COUNTER_BITS: u32 = 42;
+/// So far beyond what is known an earlier process may have come, where the clock does not tell.
+const UNKNOWN_MS: u64 = 10 * 60 * 1000;
 
 impl Env {
     /// The real clock, real randomness, computation on the blocking pool.
@@ -206,15 +208,25 @@ impl Env {
     }
 
     /// Makes every later id greater than `id`: called with the greatest id a catalog knows.
-    pub fn observe_id(&self, id: Uuid) {
+    pub(crate) fn observe_id(&self, id: Uuid) {
         let (ms, counter) = decompose_v7(id);
         let mut last = self.last_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *last = (*last).max((ms, counter));
     }
 
+    /// Makes every later id greater than those that an earlier process gave and nobody knows of yet, as what it wrote may still
+    /// land. Called when all that is known was observed.
+    pub(crate) fn outlive_earlier(&self) {
+        let now = self.now_ms();
+        let mut last = self.last_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Where the clock is behind what is known it was turned back meanwhile, and does not tell how far the other came.
+        let ms = if last.0 > now { last.0 + UNKNOWN_MS } else { now + 1 };
+        *last = (ms, 0);
+    }
+
     /// Starts a computation where this environment wants it: on the blocking pool, or in place. It goes on while the
     /// caller does something else.
-    pub fn start_compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Computation<T> {
+    pub(crate) fn start_compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Computation<T> {
         match self.compute {
             Compute::Inline => Computation::Done(work()),
             Compute::Blocking => Computation::Running(tokio::task::spawn_blocking(work)),
@@ -229,7 +241,7 @@ impl Env {
 
 /// A computation that was started.
 #[derive(Debug)]
-pub enum Computation<T> {
+pub(crate) enum Computation<T> {
     /// It ran in place.
     Done(T),
     /// It runs on the blocking pool.
@@ -303,6 +315,25 @@ mod tests {
         }
         assert_eq!(id_ms(last), 1_000);
         assert!(id_after(last) > last);
+    }
+
+    #[test]
+    fn ids_are_greater_than_unknown_ones_of_an_earlier_process() {
+        let clock = Arc::new(Stepped(AtomicU64::new(5_000_000)));
+        let env = || Env::new(clock.clone(), Arc::new(SystemRandom), Compute::Inline);
+        let earlier = env();
+        let known = earlier.new_id();
+        let unknown: Vec<Uuid> = (0..100).map(|_| earlier.new_id()).collect();
+        for turned in [5_000_000, 4_000_000] {
+            clock.0.store(turned, Ordering::Relaxed);
+            let later = env();
+            later.observe_id(known);
+            later.outlive_earlier();
+            // Turned back after the start, too.
+            clock.0.store(1, Ordering::Relaxed);
+            let id = later.new_id();
+            assert!(unknown.iter().all(|other| id > *other), "clock at {turned}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Leases: a read in progress keeps the files it reads, although a newer version has replaced the object meanwhile.
 //!
 //! A reader looks the object up and then takes leases on its ids; one that is being deleted by then is refused, and the
-//! reader looks up again. A deletion waits until nobody has a lease, then marks the ids, then deletes.
+//! reader looks up again. A deletion waits until nobody has a lease, then marks the ids, then looks whether they may really
+//! go, and only then says that they are removed and deletes.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -17,22 +18,33 @@ const REMEMBERED: usize = 65_536;
 #[derive(Debug, Default)]
 struct State {
     held: HashMap<Uuid, usize>,
-    deleting: HashSet<Uuid>,
+    deleting: Remembered,
+    removed: Remembered,
+}
+
+/// The last ids that something was said of.
+#[derive(Debug, Default)]
+struct Remembered {
+    ids: HashSet<Uuid>,
     order: VecDeque<Uuid>,
 }
 
-impl State {
-    fn mark(&mut self, ids: &[Uuid]) {
+impl Remembered {
+    fn add(&mut self, ids: &[Uuid]) {
         for id in ids {
-            if self.deleting.insert(*id) {
+            if self.ids.insert(*id) {
                 self.order.push_back(*id);
             }
         }
         while self.order.len() > REMEMBERED {
             if let Some(old) = self.order.pop_front() {
-                self.deleting.remove(&old);
+                self.ids.remove(&old);
             }
         }
+    }
+
+    fn has(&self, id: &Uuid) -> bool {
+        self.ids.contains(id)
     }
 }
 
@@ -52,7 +64,7 @@ impl Leases {
     pub fn take(&self, ids: impl IntoIterator<Item = Uuid>) -> Option<Lease> {
         let ids: Vec<Uuid> = ids.into_iter().collect();
         let mut state = lock(&self.0.0);
-        if ids.iter().any(|id| state.deleting.contains(id)) {
+        if ids.iter().any(|id| state.deleting.has(id)) {
             return None;
         }
         for id in &ids {
@@ -70,7 +82,7 @@ impl Leases {
             {
                 let mut state = lock(&self.0.0);
                 if !ids.iter().any(|id| state.held.contains_key(id)) {
-                    state.mark(ids);
+                    state.deleting.add(ids);
                     return;
                 }
             }
@@ -83,7 +95,7 @@ impl Leases {
         let mut state = lock(&self.0.0);
         let free = !state.held.contains_key(&id);
         if free {
-            state.mark(&[id]);
+            state.deleting.add(&[id]);
         }
         free
     }
@@ -93,18 +105,23 @@ impl Leases {
         !lock(&self.0.0).held.contains_key(&id)
     }
 
-    /// Whether an id was deleted here, or is being.
-    pub fn is_deleting(&self, id: Uuid) -> bool {
-        lock(&self.0.0).deleting.contains(&id)
+    /// The files of these ids, which are marked, are deleted from now on: nothing needs them.
+    pub fn remove(&self, ids: &[Uuid]) {
+        lock(&self.0.0).removed.add(ids);
+    }
+
+    /// Whether the files of an id were deleted here, or are being. One that is only marked may turn out to be in use.
+    pub fn is_removed(&self, id: Uuid) -> bool {
+        lock(&self.0.0).removed.has(&id)
     }
 
     /// Takes the marks back: the ids turned out to be in use.
     pub fn unmark(&self, ids: &[Uuid]) {
         let mut state = lock(&self.0.0);
         for id in ids {
-            state.deleting.remove(id);
+            state.deleting.ids.remove(id);
         }
-        state.order.retain(|id| !ids.contains(id));
+        state.deleting.order.retain(|id| !ids.contains(id));
     }
 }
 
@@ -141,6 +158,7 @@ mod tests {
         drop(lease);
         deletion.await.unwrap();
         assert!(leases.take([id]).is_none());
+        assert!(!leases.is_removed(id), "it may turn out to be in use");
         leases.unmark(&[id]);
         assert!(leases.take([id]).is_some());
         assert!(leases.try_delete(id));

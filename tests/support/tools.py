@@ -21,6 +21,8 @@ AWS, S3CMD, RCLONE, S5CMD = (CLIENTS / name for name in ("aws", "s3cmd", "rclone
 RESTIC = CACHE / "restic" / "usr" / "bin" / "restic"
 S3S_E2E = CACHE / "cargo" / "bin" / "s3s-e2e"
 PROTOC = CACHE / "protoc" / "bin" / "protoc"
+# Makes folders of the prototype's with the library that it used.
+PROTOTYPE = CACHE / "bin" / "prototype"
 
 VERSIONS = {
     "minio": "v0.0.0-20260212201848-7aac2a2c5b7c",
@@ -32,9 +34,10 @@ VERSIONS = {
     "restic": "of Debian",
     "s3s-e2e": "0.14.1",
     "protoc": "grpcio-tools 1.85.1",
+    "prototype": "1, on reedsolomon v1.9.10",
 }
 # What only one test needs, and not every machine can have: where it cannot be installed its test is skipped, but not in CI.
-OPTIONAL = ("restic",)
+OPTIONAL = ("restic", "prototype")
 
 
 class ToolError(Exception):
@@ -130,6 +133,12 @@ def _install_protoc():
     PROTOC.chmod(0o755)
 
 
+def _install_prototype():
+    source = ROOT / "tests" / "support" / "prototype"
+    PROTOTYPE.parent.mkdir(parents=True, exist_ok=True)
+    _run("prototype", ["go", "build", "-o", str(PROTOTYPE), "."], cwd=source)
+
+
 INSTALLERS = {
     "minio": (MINIO, _install_minio),
     "toxiproxy": (TOXIPROXY, _install_toxiproxy),
@@ -139,6 +148,7 @@ INSTALLERS = {
     "restic": (RESTIC, _install_restic),
     "s3s-e2e": (S3S_E2E, _install_s3s_e2e),
     "protoc": (PROTOC, _install_protoc),
+    "prototype": (PROTOTYPE, _install_prototype),
 }
 
 

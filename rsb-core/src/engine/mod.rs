@@ -432,10 +432,13 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
         from = None;
     }
     let report = recover::catch_up(core, catalog.as_ref(), from, true, &Progress::default()).await?;
-    recover::remember_undecided(core, &report).await?;
     let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
     catalog.release(&open).await?;
     catalog.set_value(recover::PARTIAL, None).await?;
+    if let Some(id) = catalog.greatest_version().await? {
+        core.env.observe_id(id.0);
+    }
+    core.env.outlive_earlier();
     recover::judge_certainty(core, &report);
     Ok(())
 }

@@ -104,6 +104,11 @@ impl Breaker {
         self.state = State::Open { until: now + self.pause, cause };
     }
 
+    /// Whether it is tried after the longest pause there is.
+    pub fn is_at_longest(&self, now: Instant) -> bool {
+        self.state(now) == BreakerState::HalfOpen && self.pause >= LONGEST_PAUSE
+    }
+
     /// A request succeeded. One begun before it opened does not close it, nor one whose time says nothing where it was slow.
     pub fn succeeded(&mut self, now: Instant, timed: bool) {
         let slow =

@@ -6,6 +6,9 @@
 //! succeeds. After three failures in a row, or when it was given up on because it was slow, its breaker
 //! opens: it is left alone, then tried once, and a trial that fails again doubles the pause. The watch asks an ill one for
 //! its marker every few seconds, so that no read has to be the trial; a write is, without being waited for.
+//!
+//! Slow is what takes longer than the limit that was usual before: a trial that does so does not close the breaker. One that
+//! stays slow for good is taken as it is in the end: with each trial after the longest pause what is usual doubles.
 
 mod breaker;
 mod class;
@@ -66,6 +69,11 @@ impl Op {
     }
 
     const ALL: [Self; 3] = [Self::Read, Self::SmallWrite, Self::LargeWrite];
+
+    /// Those that share its breaker.
+    fn same_side(self) -> &'static [Self] {
+        if self == Self::Read { &Self::ALL[..1] } else { &Self::ALL[1..] }
+    }
 }
 
 /// Within what the limits that come from a backend's own times stay.
@@ -105,6 +113,8 @@ struct State {
     reads: Side,
     writes: Side,
     times: [Quantiles; Op::ALL.len()],
+    /// The limits from before it was too slow, while it is.
+    usual: [Option<Duration>; Op::ALL.len()],
     errors: BTreeMap<ErrorClass, u64>,
     last_error: Option<String>,
 }
@@ -135,9 +145,23 @@ impl State {
             Op::Read => (self.bounds.hedge, HEDGE_FACTOR),
             Op::SmallWrite | Op::LargeWrite => (self.bounds.straggler, STRAGGLER_FACTOR),
         };
+        if let Some(usual) = self.usual[op as usize] {
+            return usual;
+        }
         let times = &self.times[op as usize];
         let own = times.quantile(0.95).filter(|_| times.samples() >= FEW);
         own.map_or(most, |p95| p95.saturating_mul(factor).max(least).min(most))
+    }
+
+    /// It is too slow: it is left alone, and its limits stay what they were.
+    fn too_slow(&mut self, op: Op, now: Instant) {
+        let stays = self.side(op).breaker.is_at_longest(now);
+        for like in op.same_side() {
+            let usual = self.limit(*like);
+            let most = if op == Op::Read { self.bounds.hedge.1 } else { self.bounds.straggler.1 };
+            self.usual[*like as usize] = Some(if stays { (usual * 2).min(most) } else { usual });
+        }
+        self.side(op).breaker.open(now, Cause::Slow);
     }
 }
 
@@ -148,22 +172,19 @@ impl Health {
             if let Some(took) = took {
                 state.times[op as usize].add(took);
             }
-            let too_slow = took.is_some_and(|took| took > Self::slowest(state, op));
+            let most = if op == Op::Read { state.bounds.hedge.1 } else { state.bounds.straggler.1 };
+            let too_slow = took.is_some_and(|took| took > state.usual[op as usize].unwrap_or(most));
             let side = state.side(op);
             side.failures_in_row = 0;
-            match too_slow && side.breaker.state(now) == BreakerState::HalfOpen {
-                true => side.breaker.open(now, Cause::Slow),
-                false => side.breaker.succeeded(now, took.is_some()),
+            if too_slow && side.breaker.state(now) == BreakerState::HalfOpen {
+                state.too_slow(op, now);
+                return;
+            }
+            side.breaker.succeeded(now, took.is_some());
+            if side.breaker.state(now) == BreakerState::Closed {
+                op.same_side().iter().for_each(|like| state.usual[*like as usize] = None);
             }
         });
-    }
-
-    /// A trial that takes longer does not close the breaker.
-    fn slowest(state: &State, op: Op) -> Duration {
-        match op {
-            Op::Read => state.bounds.hedge.1,
-            Op::SmallWrite | Op::LargeWrite => state.bounds.straggler.1,
-        }
     }
 
     /// An operation failed in a way that speaks of the backend (not "not found").
@@ -185,8 +206,8 @@ impl Health {
         self.change(op, |state, now| {
             *state.errors.entry(ErrorClass::Slow).or_default() += 1;
             state.last_error = Some(why.to_owned());
+            state.too_slow(op, now);
             state.times[op as usize].add(waited);
-            state.side(op).breaker.open(now, Cause::Slow);
         });
     }
 

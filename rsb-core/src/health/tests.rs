@@ -69,3 +69,30 @@ async fn one_that_was_too_slow_is_left_alone_until_a_trial_is_quick() {
     let all = [EventKind::BreakerOpened, EventKind::BreakerTried, EventKind::BreakerOpened, EventKind::BreakerClosed];
     assert_eq!(*lock(&told), all);
 }
+
+#[tokio::test(start_paused = true)]
+async fn slow_is_what_takes_longer_than_was_usual_and_what_stays_so_is_taken_as_it_is_in_the_end() {
+    let health = Health::default();
+    for _ in 0..100 {
+        health.succeeded(Op::SmallWrite, Some(ms(10)));
+    }
+    let usual = health.limit(Op::SmallWrite);
+    assert_eq!(usual, Bounds::default().straggler.0);
+    health.gave_up(Op::SmallWrite, usual, "too slow");
+    let mut trials = 0;
+    for _ in 0..3600 {
+        tokio::time::advance(ms(1000)).await;
+        if health.takes_trial(Op::SmallWrite) {
+            trials += 1;
+            health.succeeded(Op::SmallWrite, Some(ms(300)));
+            assert!(trials < 9 || health.limit(Op::SmallWrite) >= usual);
+        }
+        if !health.is_suspect(Op::SmallWrite) {
+            break;
+        }
+        assert!(health.limit(Op::SmallWrite) == usual || trials > 9, "its limit does not grow with its slowness");
+    }
+    assert!(!health.is_suspect(Op::SmallWrite), "after a quarter of an hour it is what it is");
+    assert!((9..14).contains(&trials), "{trials}");
+    assert!(health.limit(Op::SmallWrite) > usual);
+}

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::paths;
 use crate::id::DataId;
 use crate::placement;
+use crate::recover::UNDECIDED;
 use crate::write::cleanup::remove_batch;
 
 /// How often writes that began before are looked at.
@@ -107,6 +108,14 @@ impl Mover<'_> {
     async fn forget_copy(&self, row: BatchRow, from: &str, lost: bool) -> Result<()> {
         let core = self.core;
         if !is_live(core, row.id).await? && !lost {
+            // What was replaced by what is in doubt may be what was acknowledged.
+            if core.catalog.value(UNDECIDED).await?.is_some() {
+                self.failed(format!(
+                    "{} stays on backend {from:?}: whether it may go cannot be told while other backends are away; bring them back and drain again",
+                    paths::batch(row.id)
+                ));
+                return Ok(());
+            }
             if core.leases.try_delete(row.id.0) {
                 remove_batch(core, row, Ask::All).await?;
             }

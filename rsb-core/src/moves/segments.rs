@@ -158,8 +158,9 @@ impl Mover<'_> {
             }
         }
         // What was brought before the end was asked for is named all the same.
-        self.describe(&changes).await?;
-        cancelled.map_or(Ok(changes.len() as u64), Err)
+        let left = self.describe(&changes).await?;
+        let moved = changes.iter().filter(|change| !left.contains(&change.data_id)).count() as u64;
+        cancelled.map_or(Ok(moved), Err)
     }
 
     async fn move_shard(&self, job: Job) -> Result<Option<Change>> {
@@ -190,27 +191,39 @@ impl Mover<'_> {
         Ok(Some(Change { data_id: job.data_id, index: job.index, from: job.from, to, _lease: held.lease }))
     }
 
-    /// Names the new places in the next revision of every version that points at them.
-    async fn describe(&self, changes: &[Change]) -> Result<()> {
-        let mut versions = BTreeSet::new();
+    /// Names the new places in the next revision of every version that points at them. Gives the segments of which that
+    /// failed for a version: they have not moved.
+    async fn describe(&self, changes: &[Change]) -> Result<BTreeSet<DataId>> {
+        let mut versions: BTreeMap<(String, String, VersionId), BTreeSet<DataId>> = BTreeMap::new();
         for change in changes {
             for entry in self.core.catalog.referrers(change.data_id).await? {
                 let m = entry.manifest;
-                versions.insert((m.bucket, m.key, m.version));
+                versions.entry((m.bucket, m.key, m.version)).or_default().insert(change.data_id);
             }
         }
         let by_id = by_segment(changes);
-        let revisions: Vec<_> = versions.into_iter().map(|version| self.describe_one(version, &by_id)).collect();
+        let revisions: Vec<_> = versions
+            .into_iter()
+            .map(|(version, ids)| {
+                let described = self.describe_one(version, &by_id);
+                async move { (ids, described.await) }
+            })
+            .collect();
         let mut revisions = stream::iter(revisions).buffer_unordered(REVISIONS);
-        while let Some((bucket, key, done)) = revisions.next().await {
+        let mut left = BTreeSet::new();
+        while let Some((ids, (bucket, key, done))) = revisions.next().await {
             match done {
                 Ok(_) => self.note(|report| report.versions += 1),
                 // What was deleted meanwhile needs no description.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => self.failed(format!("{bucket}/{key}: {}", error.message())),
+                Err(error) => {
+                    left.extend(ids);
+                    self.failed(format!("{bucket}/{key}: {}", error.message()));
+                }
             }
         }
-        self.forget_unnamed(changes).await
+        self.forget_unnamed(changes).await?;
+        Ok(left)
     }
 
     async fn describe_one(

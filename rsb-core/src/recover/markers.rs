@@ -66,25 +66,19 @@ pub(crate) fn wrong_marker(backend: &Backend, found: &Marker, id: RepositoryId) 
 
 /// See [`crate::Engine::init_markers`].
 pub(crate) async fn init_markers(config: &EngineConfig, backends: &[Backend], env: &Env) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for (backend, marker) in backends.iter().zip(read_markers(backends).await) {
-        let marker = marker.map_err(|fault| {
-            Error::unavailable(format!("the marker of backend {:?} cannot be read: {}", backend.name(), fault.detail))
-                .backends([backend.name()])
-        })?;
-        found.push((backend, marker));
-    }
-    let known = found.iter().find_map(|(_, m)| m.as_ref());
+    let found = read_markers(backends).await;
+    let known = found.iter().find_map(|m| m.as_ref().ok()?.as_ref());
     let id = known.map_or_else(|| RepositoryId(env.new_id()), |m| m.repository_id);
     let margin = known.map_or(config.scheme.parity_shards, |m| m.record_margin);
-    for (backend, marker) in &found {
-        if let Some(error) = marker.as_ref().and_then(|m| wrong_marker(backend, m, id)) {
-            return Err(error);
-        }
+    // All are looked at before one is written.
+    let mut wanted = Vec::new();
+    for (backend, found) in backends.iter().zip(&found) {
+        let marker = Marker::new(id, &config.name, backend.name(), margin);
+        wanted.extend(wants(backend, found, &marker).await?.then_some((backend, marker)));
     }
     let mut created = Vec::new();
-    for (backend, _) in found.iter().filter(|(_, m)| m.is_none()) {
-        write_marker(backend, &Marker::new(id, &config.name, backend.name(), margin)).await?;
+    for (backend, marker) in wanted {
+        write_marker(backend, &marker).await?;
         created.push(backend.name().to_owned());
     }
     Ok(created)
@@ -126,14 +120,33 @@ fn named<'b>(backends: &'b [Backend], name: &str) -> Result<&'b Backend> {
 
 /// Writes a marker where there is none; whether there was none. An error where there is another's.
 async fn mark(backend: &Backend, marker: &Marker) -> Result<bool> {
-    let name = backend.name();
-    let found = read_marker(backend).await.map_err(|fault| {
-        Error::unavailable(format!("the marker of backend {name:?} cannot be read: {}", fault.detail)).backends([name])
-    })?;
-    match found {
-        Some(found) => wrong_marker(backend, &found, marker.repository_id).map_or(Ok(false), Err),
-        None => write_marker(backend, marker).await.map(|()| true),
+    let found = read_marker(backend).await;
+    if !wants(backend, &found, marker).await? {
+        return Ok(false);
     }
+    write_marker(backend, marker).await.map(|()| true)
+}
+
+/// Whether a backend that shows this is to be given the marker: it has none, or only the beginning of it, as a write that
+/// was broken off leaves it. An error where it has another's, or none can tell.
+async fn wants(backend: &Backend, found: &Result<Option<Marker>, Fault>, marker: &Marker) -> Result<bool> {
+    match found {
+        Ok(None) => Ok(true),
+        Ok(Some(found)) => wrong_marker(backend, found, marker.repository_id).map_or(Ok(false), Err),
+        Err(fault) if fault.kind == FaultKind::Corrupt && is_torn(backend, marker).await => Ok(true),
+        Err(fault) => {
+            let name = backend.name();
+            let sentence = format!("the marker of backend {name:?} cannot be read: {}", fault.detail);
+            Err(Error::unavailable(sentence).backends([name]))
+        }
+    }
+}
+
+/// Whether what a backend has for a marker is the beginning of this one.
+pub(crate) async fn is_torn(backend: &Backend, marker: &Marker) -> bool {
+    let whole = marker.encode();
+    let read = get_all(backend, &paths::marker(), whole.len() as u64).await;
+    read.is_ok_and(|part| part.len() < whole.len() && whole.starts_with(&part))
 }
 
 pub(crate) async fn write_marker(backend: &Backend, marker: &Marker) -> Result<()> {

@@ -16,7 +16,9 @@ use object_store::PutPayload;
 
 pub(crate) use self::batches::{Loaded, list_all, load_batch, load_enough};
 use self::kept::Kept;
-pub(crate) use self::markers::{add_marker, admit, init_marker, init_markers, read_marker, write_marker, wrong_marker};
+pub(crate) use self::markers::{
+    add_marker, admit, init_marker, init_markers, is_torn, read_marker, write_marker, wrong_marker,
+};
 pub(crate) use self::reconcile::{make_up_for_deletes, reconcile};
 use crate::api::{Progress, RebuildReport, VerifyReport};
 use crate::backend::Backend;
@@ -80,7 +82,7 @@ pub(crate) async fn catch_up(
         // First this, then the catalog: one that has just been written is in it.
         let is_flying = core.is_flying(id) && !core.env.has(Flaw::AdoptsFlying);
         // What this process has removed is not taken from a listing that is late.
-        let is_removed = core.leases.is_deleting(id.0);
+        let is_removed = core.leases.is_removed(id.0);
         if !is_flying && !is_removed && catalog.batch(id).await?.is_none() {
             match recovery.take(id, &backends, Short::Wait).await? {
                 Taken::Done => {}
@@ -97,6 +99,9 @@ pub(crate) async fn catch_up(
         recovery.take(id, &backends, Short::Judge).await?;
     }
     let mut report = recovery.report;
+    if !report.incomplete.is_empty() {
+        catalog.set_value(UNDECIDED, Some("yes".into())).await?;
+    }
     report.certain = recovery.unreachable.len() <= core.record_margin;
     report.unreachable = recovery.unreachable.into_iter().collect();
     report.versions = catalog.counts().await?.versions;
@@ -154,7 +159,11 @@ impl Recovery<'_> {
             tracing::warn!(batch = %id, copies = loaded.holders.len(), "a batch that was never acknowledged is garbage");
             return Ok(Taken::Done);
         }
-        self.report.undecided += u64::from(loaded.holders.len() < quorum);
+        if loaded.holders.len() < quorum {
+            // Before it is shown: a crash must not forget that it is in doubt.
+            self.report.undecided += 1;
+            self.catalog.set_value(UNDECIDED, Some("yes".into())).await?;
+        }
         let row = BatchRow { id, len_bytes: loaded.len_bytes, copies: copies as u16, holders: loaded.holders.clone() };
         let ledger = self.short_of(&row, &loaded);
         let commit = Commit { batch: row, records: loaded.located(), ledger, completes: Vec::new() };
@@ -232,6 +241,10 @@ impl Recovery<'_> {
             Body::Inline(body) => inline >= body.scheme.k(),
             Body::Segments(body) => {
                 for view in body.views() {
+                    // What this process removes is not worth completing: soon it is not there.
+                    if self.core.leases.is_removed(view.data_id.0) {
+                        return false;
+                    }
                     if self.good_shards(&Piece::of_segment(&view)).await < view.scheme.scheme.k() {
                         return false;
                     }
@@ -333,7 +346,6 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
     catalog.set_value(REPOSITORY_ID, Some(core.repository.to_string())).await?;
     let report = catch_up(core, catalog, None, !core.config.read_only, progress).await?;
     catalog.set_value(PARTIAL, None).await?;
-    remember_undecided(core, &report).await?;
     kept.put_back(core).await?;
     judge_certainty(core, &report);
     core.set_catalog_partial(false);
@@ -357,14 +369,6 @@ pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<Resu
     let report = rebuild(core, progress).await?;
     let decided = report.undecided == 0 && report.unreachable.is_empty();
     Ok(if decided { Ok(()) } else { Err(report.unreachable) })
-}
-
-/// Remembers that records are shown of which too few copies were seen to be sure of them.
-pub(crate) async fn remember_undecided(core: &Core, report: &RebuildReport) -> Result<()> {
-    if report.undecided > 0 || !report.incomplete.is_empty() {
-        core.catalog.set_value(UNDECIDED, Some("yes".into())).await?;
-    }
-    Ok(())
 }
 
 /// Serves read-only while more backends are missing than a sure history allows.

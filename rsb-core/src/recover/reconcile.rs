@@ -18,6 +18,7 @@ use crate::format::manifest::Body;
 use crate::format::{paths, shard};
 use crate::id::{BatchId, DataId};
 use crate::read::piece::Piece;
+use crate::recover::UNDECIDED;
 use crate::write::cleanup::remove_batch;
 
 /// What a backend missed.
@@ -185,8 +186,12 @@ async fn note(
     core.catalog.ledger_add(vec![entry]).await
 }
 
-/// Deletes what should have gone from a backend while it was away: manifest files with nothing live in them.
+/// Deletes what should have gone from a backend while it was away: manifest files with nothing live in them. Nothing while
+/// the catalog shows what is in doubt: what that replaced may be what was acknowledged.
 pub(crate) async fn make_up_for_deletes(core: &Core, backend: &Backend) -> Result<u64> {
+    if core.catalog.value(UNDECIDED).await?.is_some() {
+        return Ok(0);
+    }
     let (mut removed, mut after) = (0, None);
     loop {
         let page = core.catalog.dead_batches(after, 1000).await?;

@@ -1,16 +1,16 @@
-//! Markers that were lost. A backend without one is not used, as an empty disk has none either; but one that still holds
+//! Markers that were lost, or of which only the beginning is there. A backend without one is not used, as an empty disk has none either; but one that still holds
 //! what the catalog says that it holds is the right one, and gets its marker again.
 
 use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::catalog::HolderState;
-use crate::core::{Core, get_all};
+use crate::core::{Core, FaultKind, get_all};
 use crate::error::Result;
 use crate::format::batch::{MAX_RECORD_LEN, read_copy};
 use crate::format::marker::Marker;
 use crate::format::paths;
-use crate::recover::{read_marker, write_marker};
+use crate::recover::{is_torn, read_marker, write_marker};
 
 /// So many of its files must show that it is the one.
 const PROOFS: usize = 3;
@@ -19,11 +19,16 @@ const PROOFS: usize = 3;
 pub(crate) async fn restore(core: &Arc<Core>) -> Result<Vec<String>> {
     let mut restored = Vec::new();
     for backend in core.backends.iter().filter(|b| !b.is_admitted() && b.is_writable()) {
-        if !matches!(read_marker(backend).await, Ok(None)) || !is_proven(core, backend).await? {
+        let margin = core.record_margin as u16;
+        let marker = Marker::new(core.repository, &core.config.name, backend.name(), margin);
+        let is_lost = match read_marker(backend).await {
+            Ok(found) => found.is_none(),
+            Err(fault) => fault.kind == FaultKind::Corrupt && is_torn(backend, &marker).await,
+        };
+        if !is_lost || !is_proven(core, backend).await? {
             continue;
         }
-        let margin = core.record_margin as u16;
-        write_marker(backend, &Marker::new(core.repository, &core.config.name, backend.name(), margin)).await?;
+        write_marker(backend, &marker).await?;
         tracing::warn!(backend = backend.name(), "had lost its marker, and has it again: it holds what it should");
         crate::watch::look_again(core, backend).await;
         restored.push(backend.name().to_owned());

@@ -35,7 +35,13 @@ impl Planner<'_> {
         }
         let mut waiting = Vec::new();
         for (number, piece) in Piece::of_entry(&entry, None).into_iter().enumerate() {
-            let lost: Vec<&Finding> = health.findings.iter().filter(|f| f.segment == Some(number as u64)).collect();
+            // A move may have put the shard elsewhere since it was looked at, or given the object another scheme.
+            let is_there = |f: &&Finding| {
+                let at = piece.shards.get(usize::from(f.index)).and_then(Option::as_ref);
+                at.is_some_and(|at| at.backend == f.backend)
+            };
+            let of_it = health.findings.iter().filter(|f| f.segment == Some(number as u64));
+            let lost: Vec<&Finding> = of_it.filter(is_there).collect();
             if !lost.is_empty() && self.segments.insert(piece.data_id) {
                 waiting.extend(self.add_shards(&health, &piece, &lost));
             }
@@ -98,13 +104,17 @@ impl Planner<'_> {
         lost: &[&Finding],
     ) -> Result<Vec<Finding>> {
         let Some(row) = self.core.catalog.batch(batch).await? else { return Ok(Vec::new()) };
-        let bad: BTreeSet<u16> = lost.iter().map(|f| f.index).collect();
         let held = row.holders.iter().filter(|h| h.state == HolderState::Held);
+        // The record may lie in another batch since it was looked at, and the backend hold another copy of that.
+        let fits =
+            |f: &&&Finding| f.index < row.copies && held.clone().all(|h| h.backend != f.backend || h.copy == f.index);
+        let lost: Vec<&Finding> = lost.iter().filter(fits).copied().collect();
+        let bad: BTreeSet<u16> = lost.iter().map(|f| f.index).collect();
         // Of two that hold the same copy one is free for another copy.
         let firsts: BTreeMap<u16, &str> = held.clone().rev().map(|h| (h.copy, h.backend.as_str())).collect();
         let holders: Vec<String> = firsts.into_values().map(str::to_owned).collect();
         let m = m.max(self.core.record_margin);
-        let (write, waiting) = targets(self.core, &holders, m, lost);
+        let (write, waiting) = targets(self.core, &holders, m, &lost);
         if write.is_empty() {
             return Ok(waiting);
         }

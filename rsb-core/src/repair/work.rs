@@ -38,6 +38,13 @@ pub(crate) async fn repair_shards(
     let Some(entry) = referrers.first() else { return Ok(()) };
     let Some(held) = crate::read::hold_entry(core, entry.clone()).await? else { return Ok(()) };
     let Some(piece) = held.pieces.into_iter().find(|p| p.data_id == data_id) else { return Ok(()) };
+    if let Some((index, _)) = write.iter().find(|(index, _)| usize::from(*index) >= piece.shards.len()) {
+        let n = piece.shards.len();
+        let sentence = format!(
+            "segment {data_id} has {n} shards and none with number {index}: the plan is not of it; make a new one"
+        );
+        return Err(Error::invalid(sentence));
+    }
     let shard_len = HEADER_LEN as u64 + piece.layout.shard_body_len();
     let _memory = core.write_memory.take(shard_len * write.len() as u64).await?;
     let files = rebuild_shards(core, &piece, write, entry, report).await?;

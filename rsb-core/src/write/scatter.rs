@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use object_store::PutPayload;
 use object_store::path::Path;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Role};
@@ -83,6 +83,8 @@ struct Run<'a, F> {
     writes: JoinSet<Attempt>,
     out: Scattered,
     in_flight: Vec<Option<Backend>>,
+    /// Of the last write of each file.
+    handles: Vec<Option<AbortHandle>>,
     failures: Vec<(String, String)>,
     /// Files that were not begun, as their backends are left alone.
     reserve: Vec<(usize, Backend)>,
@@ -115,6 +117,7 @@ impl<'a> Scatter<'a> {
             writes: JoinSet::new(),
             out: Scattered { placed: Vec::with_capacity(self.count), doubtful: Vec::new() },
             in_flight: vec![None; self.count],
+            handles: vec![None; self.count],
             failures: Vec::new(),
             reserve: Vec::new(),
             op,
@@ -187,10 +190,10 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
         let (path, payload) = (self.make)(file);
         self.out.placed[file].backend = backend.name().to_owned();
         self.in_flight[file] = Some(backend.clone());
-        self.writes.spawn(async move {
+        self.handles[file] = Some(self.writes.spawn(async move {
             let result = core::put(&backend, &path, payload).await;
             Attempt { file, backend, result }
-        });
+        }));
     }
 
     async fn collect(&mut self) {
@@ -261,10 +264,12 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
     }
 
     fn give_up_on_stragglers(&mut self) {
-        self.writes.abort_all();
         let (enough, waited) = (self.out.stored() >= self.scatter.ack, self.begun.elapsed());
+        let mut trials = Vec::new();
         for (file, backend) in self.in_flight.iter_mut().enumerate().filter_map(|(f, b)| b.take().map(|b| (f, b))) {
-            if enough {
+            if enough && backend.health().is_left_alone(self.op) {
+                trials.push((file, backend.clone()));
+            } else if enough {
                 let detail = "it was too slow, and enough others were durable";
                 backend.health().gave_up(self.op, waited, detail);
                 tracing::warn!(backend = backend.name(), "a {} was left to the ledger: {detail}", self.scatter.what);
@@ -272,6 +277,29 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
             }
             self.out.doubtful.push((file, backend.name().to_owned()));
         }
+        self.finish_trials(trials);
+    }
+
+    /// Nobody waits for a trial of one that is left alone, but it goes on for as long as its backend may take: or one that is
+    /// slower than the others are would never be seen to be well again. The others end.
+    fn finish_trials(&mut self, mut trials: Vec<(usize, Backend)>) {
+        let mut writes = std::mem::take(&mut self.writes);
+        let Some(limit) = trials.iter().map(|(_, backend)| backend.health().limit(self.op)).max() else { return };
+        for (file, handle) in self.handles.iter().enumerate() {
+            if !trials.iter().any(|(trial, _)| *trial == file) {
+                handle.iter().for_each(AbortHandle::abort);
+            }
+        }
+        let op = self.op;
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            while let Ok(Some(ended)) = tokio::time::timeout_at(begun + limit, writes.join_next()).await {
+                trials.retain(|(file, _)| !ended.as_ref().is_ok_and(|attempt| attempt.file == *file));
+            }
+            for (_, backend) in trials {
+                backend.health().gave_up(op, begun.elapsed(), "it is still too slow");
+            }
+        });
     }
 
     fn finish(self) -> Result<Scattered, (Scattered, Vec<(String, String)>)> {

@@ -172,3 +172,49 @@ async fn half_a_batch_is_completed() {
     assert_eq!(world.paths(5, "m").await.len(), world.paths(0, "m").await.len());
     assert_whole(&engine).await;
 }
+
+/// A write that was never acknowledged, and of which one backend has the record, may be shown while another is away. What it
+/// seems to have replaced is all there is when it turns out to be garbage.
+#[tokio::test]
+async fn nothing_is_deleted_that_was_replaced_by_what_is_in_doubt() {
+    let mut world = World::new(2, 1, 3);
+    world.config.watch_every = Duration::from_millis(20);
+    let engine = with_bucket(&world).await;
+    put(&engine, "x", &content(400, 1)).await.unwrap();
+    let died = world.fork();
+    put(&engine, "x", &content(9000, 2)).await.unwrap();
+    let newest = world.paths(0, "m").await.pop().unwrap();
+    let record = world.stores[0].1.get(&newest).await.unwrap().bytes().await.unwrap();
+    died.stores[0].1.put(&newest, record.into()).await.unwrap();
+    died.refuse(&[2], AWAY);
+    let engine = died.open(&[]).await;
+    assert_eq!(get(&engine, "x", None).await.unwrap_err().kind(), ErrorKind::Unreadable);
+    died.heal();
+    until(|| reachable(&engine, 2)).await;
+    until(|| async { get(&engine, "x", None).await.ok() == Some(content(400, 1)) }).await;
+    engine.heal(&HealConfig::default()).await.unwrap();
+    assert_whole(&engine).await;
+}
+
+/// Writing a marker was broken off: what is there of it belongs to nobody else.
+#[tokio::test]
+async fn the_beginning_of_a_marker_is_made_whole_and_what_else_is_there_is_left_alone() {
+    let world = world();
+    world.init().await;
+    let marker = Path::from("rsb.json");
+    let whole = world.stores[1].1.get(&marker).await.unwrap().bytes().await.unwrap();
+    let init = || async { Engine::init_markers(&world.config, &world.backends(&[]), &world.env()).await };
+    for len in [0, 1, whole.len() / 2, whole.len() - 2] {
+        world.stores[1].1.put(&marker, whole.slice(..len).into()).await.unwrap();
+        assert_eq!(init().await.unwrap(), ["b1"], "{len} bytes");
+        assert_eq!(world.stores[1].1.get(&marker).await.unwrap().bytes().await.unwrap(), whole);
+    }
+    let mut other = whole.to_vec();
+    other[whole.len() / 2] ^= 1;
+    for other in [other.clone(), other[..other.len() - 3].to_vec(), b"somebody's own".to_vec()] {
+        world.stores[1].1.put(&marker, Bytes::from(other.clone()).into()).await.unwrap();
+        let error = init().await.unwrap_err();
+        assert!(error.message().contains("b1"), "{error}");
+        assert_eq!(world.stores[1].1.get(&marker).await.unwrap().bytes().await.unwrap(), other, "nothing was written");
+    }
+}

@@ -108,6 +108,7 @@ impl Actor {
             Op::Sweep => engine.sweep(SweepRequest::default(), &progress).await.map(|_| Told::Done),
             Op::Drill => engine.drill(None, &progress).await.map(|_| Told::Done),
             Op::Rebuild => engine.rebuild_catalog(&progress).await.map(|_| Told::Done),
+            Op::Move(moving) => self.moving(*moving).await,
             Op::Verify => engine.verify_catalog(&progress).await.map(|_| Told::Done),
         }
     }
@@ -240,7 +241,7 @@ impl Actor {
 }
 
 /// A promise that is seen broken on the spot.
-fn broken(what: String) -> Error {
+pub(super) fn broken(what: String) -> Error {
     Error::internal(what)
 }
 

@@ -1,5 +1,6 @@
 //! What happens in a history: made from a seed, as data, so that steps can be left out.
 
+use super::moving::Moving;
 use super::rng::Rng;
 use super::world::Fault;
 use crate::api::Depth;
@@ -23,6 +24,8 @@ pub struct Layout {
     pub spare: bool,
     /// The ledger is worked off all the while.
     pub heals: bool,
+    /// What is stored is looked at again and again.
+    pub scrubs: bool,
 }
 
 impl Layout {
@@ -42,7 +45,7 @@ impl Layout {
     }
 
     fn draw(rng: &mut Rng) -> Self {
-        let plain: [(usize, usize, usize, usize); 10] = [
+        let plain: [(usize, usize, usize, usize); 11] = [
             (2, 1, 3, 1),
             (2, 1, 5, 1),
             (4, 2, 6, 1),
@@ -53,6 +56,7 @@ impl Layout {
             (2, 2, 4, 1),
             (3, 2, 6, 2),
             (4, 2, 8, 2),
+            (4, 3, 9, 3),
         ];
         let (k, m, backends, domain_size) = rng.pick(&plain);
         let others = if rng.chance(30) && m > 1 && domain_size == 1 { vec![(k, m - 1)] } else { Vec::new() };
@@ -67,6 +71,7 @@ impl Layout {
             novelpoly: rng.chance(30),
             spare,
             heals: rng.chance(50),
+            scrubs: rng.chance(15),
         }
     }
 }
@@ -141,6 +146,8 @@ pub enum Op {
     Rebuild,
     /// The catalog compared with the backends.
     Verify,
+    /// Moving house.
+    Move(Moving),
 }
 
 /// The condition of a write.
@@ -367,7 +374,8 @@ impl Op {
             38..46 => Self::Copy { from: key, to: rng.index(KEYS) },
             46..60 => Self::Delete { key },
             60..63 => Self::DeleteVersion { key: LAST_KEYS + rng.index(KEYS - LAST_KEYS), pick: rng.index(64) },
-            63..77 => {
+            63..66 => Self::Move(Moving::draw(rng)),
+            66..77 => {
                 let range = rng.chance(40).then(|| (rng.below(1000), rng.below(1000)));
                 Self::Get { key, range: range.map(|(a, b)| (a.min(b), a.max(b))) }
             }

@@ -2,8 +2,8 @@
 //! chance, the order of events, what breaks and when the process dies. A reference model says what may be seen.
 //!
 //! The fault model, the promises and how to run it stand in docs/reliability.md. Read in this order: [`history`] (what
-//! happens), [`world`] (what outlives a process), [`store`] and [`catalog`] (what the engine runs on), [`model`], [`act`]
-//! and [`judge`] (what callers are told, and whether it is true), [`run`] (a history from begin to end), [`tend`] (faults
+//! happens), [`world`] (what outlives a process), [`store`] and [`catalog`] (what the engine runs on), [`model`], [`act`],
+//! [`moving`] and [`judge`] (what callers are told, and whether it is true), [`run`] (a history from begin to end), [`tend`] (faults
 //! stop, and all must be well again), [`shrink`].
 
 mod act;
@@ -11,6 +11,7 @@ mod catalog;
 mod history;
 mod judge;
 mod model;
+mod moving;
 mod rng;
 mod run;
 mod shrink;
@@ -21,5 +22,6 @@ mod tests;
 mod world;
 
 pub use self::history::History;
+pub use self::moving::Moving;
 pub use self::run::{Failure, Options, Report, run};
 pub use self::shrink::shrink;

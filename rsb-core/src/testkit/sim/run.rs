@@ -21,7 +21,7 @@ use crate::env::{Compute, Env, Flaw};
 use crate::format::manifest::{BucketSettings, Versions};
 use crate::format::paths;
 use crate::id::VersionId;
-use crate::upkeep::HealConfig;
+use crate::upkeep::{Budget, HealConfig, ScrubConfig};
 use crate::{Backend, Cost, Engine, EngineConfig, ErrorKind, Role, Scheme, Spread};
 
 /// A history that went well.
@@ -121,6 +121,11 @@ impl Sim {
         config.grace = Duration::from_secs(600);
         config.multipart_expiry = Duration::from_secs(6 * 3600);
         config.heal = layout.heals.then(HealConfig::default);
+        config.scrub = layout.scrubs.then(|| {
+            let hours = |hours: u64| Duration::from_secs(hours * 3600);
+            let (inventory_every, sample_every, full_every) = (hours(1), hours(4), hours(12));
+            ScrubConfig { inventory_every, sample_every, full_every, budget: Budget::default() }
+        });
         config.spread = Spread::Label("site".into());
         Self {
             world,

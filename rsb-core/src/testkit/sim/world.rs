@@ -77,6 +77,7 @@ struct Late {
 }
 
 pub(super) struct State {
+    seed: u64,
     pub rng: Rng,
     pub disks: Vec<Disk>,
     /// Which backends acknowledged a write of a path.
@@ -105,6 +106,7 @@ pub(super) const STALE_MS: u64 = 60_000;
 impl World {
     pub fn new(seed: u64, disks: usize, with_log: bool) -> Self {
         let state = State {
+            seed,
             rng: Rng::new(seed),
             disks: (0..disks).map(|_| Disk::default()).collect(),
             acked: BTreeMap::new(),
@@ -181,6 +183,11 @@ impl State {
         self.trace.update(what.as_bytes());
         let ms = self.true_ms();
         self.trace.update(&ms.to_le_bytes());
+        self.log(what);
+    }
+
+    fn log(&mut self, what: &str) {
+        let ms = self.true_ms();
         if let Some(log) = &mut self.log {
             let _ = writeln!(log, "{ms} {what}");
         }
@@ -208,21 +215,25 @@ impl State {
         self.crashed
     }
 
-    /// A write whose caller has gone: it lands now, later, or never.
+    /// A write whose caller has gone: it lands now, later, or never. When a process dies its tasks end in no certain order,
+    /// so neither chance nor the trace may depend on which of them comes first.
     pub fn abandon(&mut self, disk: usize, path: Path, bytes: Bytes) {
-        let delay = match self.rng.below(3) {
+        let of_this = blake3::hash(format!("{} {disk} {path}", self.seed).as_bytes());
+        let mut rng = Rng::new(of_this.as_bytes().iter().fold(0, |all, byte| all << 8 ^ u64::from(*byte)));
+        let delay = match rng.below(3) {
             0 => return,
             1 => 0,
-            _ => self.rng.below(LATEST_MS),
+            _ => rng.below(LATEST_MS),
         };
         let due_ms = self.true_ms() + delay;
-        self.note(&format!("abandoned write of {path} on {disk}, due {due_ms}"));
+        self.log(&format!("abandoned write of {path} on {disk}, due {due_ms}"));
         self.late.push(Late { due_ms, disk, path, bytes });
     }
 
     /// What is due lands.
     pub fn land(&mut self) {
         let now = self.true_ms();
+        self.late.sort_by(|a, b| (a.due_ms, a.disk, &a.path).cmp(&(b.due_ms, b.disk, &b.path)));
         while let Some(at) = self.late.iter().position(|late| late.due_ms <= now) {
             let Late { due_ms, disk, path, bytes } = self.late.remove(at);
             self.note(&format!("late write of {path} lands on {disk}"));
