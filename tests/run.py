@@ -96,9 +96,9 @@ def start_conformance_servers(folder):
     return started, variables
 
 
-def run_cargo_tests(variables, expression):
-    """`cargo test` for all crates; its lines pass through and its results are summed."""
-    argv = ["cargo", "test", "--workspace", "--no-fail-fast"]
+def run_cargo_tests(variables, expression, *scope):
+    """`cargo test` for what `scope` says; its lines pass through and its results are summed."""
+    argv = ["cargo", "test", *scope, "--no-fail-fast"]
     if expression and re.fullmatch(r"\w+", expression):
         argv.append(expression)
     count = Count()
@@ -116,6 +116,19 @@ def run_cargo_tests(variables, expression):
         # It did not even come to a result: a build that fails, a test binary that dies.
         count.failed += 1
     return count
+
+
+# DataFusion, parquet, Lance and slatedb on the library: a package of its own, which nobody else waits for.
+ENGINES = ROOT / "rsb-core" / "engines" / "Cargo.toml"
+
+
+def run_engines(protoc, expression):
+    try:
+        protoc.wait()
+    except tools.ToolError as error:
+        say(f"skipped: the engines on the library, because {error}")
+        return Count(skipped=1)
+    return run_cargo_tests({"PROTOC": str(tools.PROTOC)}, expression, "--manifest-path", str(ENGINES), "--locked")
 
 
 # The same seeds each time, then fresh ones for as long as `--fresh` says.
@@ -147,6 +160,21 @@ def run_simulation(fresh_seconds):
     return count
 
 
+# What shows how to use and extend the project as a library; each checks what it shows. `cargo test` has built them.
+EXAMPLES = ("embed", "custom_backend", "custom_codec")
+
+
+def run_examples():
+    """Each example counts as a test."""
+    count = Count()
+    for name in EXAMPLES:
+        say(f"example {name}")
+        with child([str(ROOT / "target" / "debug" / "examples" / name)]) as process:
+            good = process.wait() == 0
+        count += Count(passed=int(good), failed=int(not good))
+    return count
+
+
 def run_pytest(expression, extra, quick):
     """The end-to-end tests, with the built binary; when `quick` only those that need no server."""
     with tempfile.TemporaryDirectory(prefix="rsb-pytest-") as scratch:
@@ -175,9 +203,10 @@ def count_pytest(report, status, expression):
 
 
 def run(options):
-    pytest = tools.Installation(["pytest"])
+    pytest = tools.Installation(["pytest", "prototype"])
     servers_and_clients = ["minio", "toxiproxy", "azurite", "clients", "restic", "s3s-e2e"]
     installation = tools.Installation([] if options.quick else servers_and_clients)
+    protoc = tools.Installation([] if options.quick or options.e2e else ["protoc"])
     step("build")
     # One graph for all: a `cargo build` beside it would compile most dependencies a second time, with other features. The
     # end-to-end tests' `rsb` is made with it, because rsb-cli has an integration test.
@@ -191,14 +220,20 @@ def run(options):
         options.quick, count.skipped = True, 1
     if not options.e2e:
         count += run_rust_part(options)
+        if not options.quick:
+            step("engines")
+            count += run_engines(protoc, options.expression)
         if not options.expression or options.expression in "simulation":
             step("simulation")
             count += run_simulation(options.fresh)
+        if not options.expression or options.expression in "examples":
+            step("examples")
+            count += run_examples()
     step("end-to-end tests")
     pytest.wait()
     count += run_pytest(options.expression, options.extra, options.quick)
     if options.quick:
-        say("left out: the tests on real servers, because of --quick")
+        say("left out: the tests on real servers and the real engines on the library, because of --quick")
     return count
 
 
@@ -210,7 +245,7 @@ def run_rust_part(options):
             step("servers for the conformance tests")
             started, variables = start_conformance_servers(scratch)
         step("cargo test")
-        count += run_cargo_tests(variables, options.expression)
+        count += run_cargo_tests(variables, options.expression, "--workspace")
     finally:
         for server in started:
             server.stop()
@@ -221,7 +256,7 @@ def run_rust_part(options):
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="./test", description="Installs, builds, starts servers, runs every test, counts.")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--quick", action="store_true", help="only what needs no server")
+    which.add_argument("--quick", action="store_true", help="only what needs no server, and no engine that takes minutes to compile")
     which.add_argument("--e2e", action="store_true", help="only the end-to-end tests")
     parser.add_argument("-k", dest="expression", metavar="EXPR", help="only tests that match")
     parser.add_argument("--fresh", type=int, default=180, metavar="SECONDS",

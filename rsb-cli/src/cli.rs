@@ -166,6 +166,9 @@ pub enum Verb {
     },
     /// List what is known to be missing or damaged and not yet rebuilt.
     Ledger,
+    /// Bring in what another program has stored.
+    #[command(subcommand)]
+    Import(ImportVerb),
     /// The key pairs that a gateway lets in. A gateway that runs sees what is added and removed at once.
     #[command(subcommand)]
     Key(KeyVerb),

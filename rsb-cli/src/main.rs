@@ -2,7 +2,7 @@
 //! one verb on it.
 //!
 //! Order to read: [`cli`] (what a person types), [`verbs`] (a verb is a file), [`door`] (what the verbs work on: backends,
-//! or by [`remote`] a gateway), [`mod@config`] and [`assemble`] (from a file to an engine), [`key_store`], [`out`] and [`failure`] (how it ends).
+//! or by [`remote`] a gateway), [`prototype`] (the folder that `import` reads), [`mod@config`] and [`assemble`] (from a file to an engine), [`key_store`], [`out`] and [`failure`] (how it ends).
 
 mod assemble;
 mod cli;
@@ -14,6 +14,7 @@ mod key_store;
 mod name;
 mod out;
 mod progress;
+mod prototype;
 mod remote;
 mod verbs;
 

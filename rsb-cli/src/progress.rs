@@ -48,6 +48,11 @@ impl Bar {
         stream.inspect_ok(move |bytes| bar.inc(bytes.len() as u64)).boxed()
     }
 
+    /// So many bytes more are done.
+    pub fn add(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
+
     /// Takes the bar away.
     pub fn done(&self) {
         self.0.finish_and_clear();

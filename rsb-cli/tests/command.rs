@@ -30,6 +30,7 @@ fn its_help_names_every_verb_and_the_exit_codes() {
         "catalog",
         "sweep",
         "ledger",
+        "import",
         "config",
         "bench",
         "completions",

@@ -161,7 +161,7 @@ impl Backend {
         &self.0.health
     }
     /// Whether its marker was read and is right: nothing is read from it or written to it before.
-    pub fn is_admitted(&self) -> bool {
+    pub(crate) fn is_admitted(&self) -> bool {
         self.0.admitted.load(Ordering::Acquire)
     }
     pub(crate) fn admit(&self) {
@@ -171,7 +171,7 @@ impl Backend {
         self.0.admitted.store(false, Ordering::Release);
     }
     /// Whether new shards may be written to it.
-    pub fn is_writable(&self) -> bool {
+    pub(crate) fn is_writable(&self) -> bool {
         matches!(self.role(), Role::Active | Role::Spare)
     }
 }

@@ -208,7 +208,7 @@ impl Env {
     }
 
     /// Makes every later id greater than `id`: called with the greatest id a catalog knows.
-    pub fn observe_id(&self, id: Uuid) {
+    pub(crate) fn observe_id(&self, id: Uuid) {
         let (ms, counter) = decompose_v7(id);
         let mut last = self.last_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *last = (*last).max((ms, counter));
@@ -226,7 +226,7 @@ impl Env {
 
     /// Starts a computation where this environment wants it: on the blocking pool, or in place. It goes on while the
     /// caller does something else.
-    pub fn start_compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Computation<T> {
+    pub(crate) fn start_compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Computation<T> {
         match self.compute {
             Compute::Inline => Computation::Done(work()),
             Compute::Blocking => Computation::Running(tokio::task::spawn_blocking(work)),
@@ -241,7 +241,7 @@ impl Env {
 
 /// A computation that was started.
 #[derive(Debug)]
-pub enum Computation<T> {
+pub(crate) enum Computation<T> {
     /// It ran in place.
     Done(T),
     /// It runs on the blocking pool.

@@ -62,7 +62,7 @@ pub fn check_key(key: &str) -> Result<()> {
 }
 
 /// Checks the length of all that is said of the object `bucket/key` beside its bytes.
-pub fn check_metadata(bucket: &str, key: &str, said: [&BTreeMap<String, String>; 3]) -> Result<()> {
+pub(crate) fn check_metadata(bucket: &str, key: &str, said: [&BTreeMap<String, String>; 3]) -> Result<()> {
     let len: usize = said.iter().flat_map(|map| map.iter()).map(|(name, value)| name.len() + value.len()).sum();
     if len > MAX_METADATA_LEN {
         return Err(Error::invalid(format!("the metadata has {len} bytes, and {MAX_METADATA_LEN} are allowed"))

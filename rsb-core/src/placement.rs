@@ -69,7 +69,7 @@ pub fn prove(backends: &[Backend], spread: &Spread, k: usize, m: usize) -> Resul
 
 /// Chooses backends for shards in order of preference, under the domain rule.
 #[derive(Debug)]
-pub struct Placer<'a> {
+pub(crate) struct Placer<'a> {
     candidates: Vec<&'a Backend>,
     spread: &'a Spread,
     max_per_domain: usize,
@@ -91,7 +91,7 @@ impl<'a> Placer<'a> {
     }
 
     /// Takes a backend out of the running: it holds a shard already, or it failed.
-    pub fn exclude(&mut self, name: &str, holds_a_shard: bool) {
+    pub(crate) fn exclude(&mut self, name: &str, holds_a_shard: bool) {
         if let Some(at) = self.candidates.iter().position(|b| b.name() == name) {
             let backend = self.candidates.remove(at);
             if holds_a_shard {
@@ -101,7 +101,7 @@ impl<'a> Placer<'a> {
     }
 
     /// A backend that holds a shard already and takes no other, whatever its role: it counts in its domain.
-    pub fn occupy(&mut self, backend: &'a Backend) {
+    pub(crate) fn occupy(&mut self, backend: &'a Backend) {
         self.exclude(backend.name(), false);
         self.used.push(backend);
     }

@@ -45,7 +45,7 @@ impl Layout {
     }
 
     /// Whether every stripe has a number of 32 bits, as its checksum's place needs; only then does the arithmetic hold.
-    pub fn is_addressable(&self) -> bool {
+    pub(crate) fn is_addressable(&self) -> bool {
         self.stripes() <= u64::from(u32::MAX)
     }
 
@@ -61,7 +61,7 @@ impl Layout {
     }
 
     /// Data bytes in block `index` (of the k data blocks) of stripe `stripe`, without padding.
-    pub fn data_len_of_block(&self, stripe: u64, index: u64) -> u64 {
+    pub(crate) fn data_len_of_block(&self, stripe: u64, index: u64) -> u64 {
         let block = self.block_len(stripe);
         self.data_len(stripe).saturating_sub(index * block).min(block)
     }

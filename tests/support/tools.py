@@ -20,6 +20,9 @@ S3_PYTHON = CLIENTS / "python"
 AWS, S3CMD, RCLONE, S5CMD = (CLIENTS / name for name in ("aws", "s3cmd", "rclone", "s5cmd"))
 RESTIC = CACHE / "restic" / "usr" / "bin" / "restic"
 S3S_E2E = CACHE / "cargo" / "bin" / "s3s-e2e"
+PROTOC = CACHE / "protoc" / "bin" / "protoc"
+# Makes folders of the prototype's with the library that it used.
+PROTOTYPE = CACHE / "bin" / "prototype"
 
 VERSIONS = {
     "minio": "v0.0.0-20260212201848-7aac2a2c5b7c",
@@ -30,9 +33,11 @@ VERSIONS = {
                   "pyarrow 26.0.1, polars 2.1.0, duckdb 1.5.5, duckdb-extension-httpfs 1.5.5",
     "restic": "of Debian",
     "s3s-e2e": "0.14.1",
+    "protoc": "grpcio-tools 1.85.1",
+    "prototype": "1, on reedsolomon v1.9.10",
 }
 # What only one test needs, and not every machine can have: where it cannot be installed its test is skipped, but not in CI.
-OPTIONAL = ("restic",)
+OPTIONAL = ("restic", "prototype")
 
 
 class ToolError(Exception):
@@ -116,6 +121,24 @@ def _install_s3s_e2e():
                      "--root", str(CACHE / "cargo")], {"CARGO_PROFILE_DEV_DEBUG": "0"}, cwd=CACHE)
 
 
+def _install_protoc():
+    """Lance's build asks for protoc; a Python package has it as a module, which a script makes a command."""
+    venv = PROTOC.parents[1]
+    shutil.rmtree(venv, ignore_errors=True)
+    _run("protoc's environment", [sys.executable, "-m", "venv", str(venv)])
+    python = venv / "bin" / "python"
+    _run("protoc", [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                    VERSIONS["protoc"].replace(" ", "==")])
+    PROTOC.write_text(f'#!/bin/sh\nexec "{python}" -m grpc_tools.protoc "$@"\n')
+    PROTOC.chmod(0o755)
+
+
+def _install_prototype():
+    source = ROOT / "tests" / "support" / "prototype"
+    PROTOTYPE.parent.mkdir(parents=True, exist_ok=True)
+    _run("prototype", ["go", "build", "-o", str(PROTOTYPE), "."], cwd=source)
+
+
 INSTALLERS = {
     "minio": (MINIO, _install_minio),
     "toxiproxy": (TOXIPROXY, _install_toxiproxy),
@@ -124,6 +147,8 @@ INSTALLERS = {
     "clients": (S3_PYTHON, _install_clients),
     "restic": (RESTIC, _install_restic),
     "s3s-e2e": (S3S_E2E, _install_s3s_e2e),
+    "protoc": (PROTOC, _install_protoc),
+    "prototype": (PROTOTYPE, _install_prototype),
 }
 
 

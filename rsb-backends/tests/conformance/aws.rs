@@ -5,13 +5,13 @@ use std::path::Path as FilePath;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use rsb_backends::stores::{Credentials, StoreErrorKind, StoreSpec, build, ensure_container, probe};
+use rsb_core::testkit::backend::read;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::open::{in_environment, server, spec, unique};
 use crate::servers::{refused, s3, s3_keys};
-use crate::suite::read;
 
 /// MinIO's bucket `name` with credentials from elsewhere.
 fn elsewhere(endpoint: &str, bucket: &str, credentials: Credentials) -> StoreSpec {

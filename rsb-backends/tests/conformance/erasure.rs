@@ -10,11 +10,11 @@ use rsb_backends::catalog::{Mode, SqliteCatalog};
 use rsb_backends::stores::{StoreSpec, build, ensure_container};
 use rsb_backends::wrappers::{Action, Failure, Fault, FaultHandle, Rule, WrapOptions, wrap};
 use rsb_core::format::manifest::{BucketSettings, Versions};
+use rsb_core::testkit::backend::{ALL, run};
 use rsb_core::{ErasureStore, ErasureStoreBuilder};
 
 use crate::open::{server, spec, unique};
 use crate::servers::{azure, s3};
-use crate::suite::{ALL, run};
 
 /// 3+2 on seven backends: with two of them failing a write still finds five.
 const M: usize = 2;

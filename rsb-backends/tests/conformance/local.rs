@@ -5,9 +5,9 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 use rsb_backends::stores::{StoreErrorKind, build, ensure_container, probe};
 use rsb_backends::wrappers::{Exact, WrapOptions, wrap};
+use rsb_core::testkit::backend::{ALL, Abilities, run, short_ranges};
 
 use crate::open::{spec, unique, wrappers};
-use crate::suite::{ALL, Abilities, run, short_ranges};
 
 /// A file system keeps no metadata and has no entity tags to write under a condition.
 const FOLDER: Abilities = Abilities { update: false, attributes: false, ..ALL };

@@ -1,5 +1,5 @@
-//! One conformance suite for every store and every wrapper: object_store's own integration functions, and what the
-//! engine needs besides.
+//! The conformance suite of backends (`rsb_core::testkit::backend`) on every store and every wrapper, and what each of them
+//! needs besides.
 //!
 //! Real servers are used where these name them; a test without its server prints one line, `skipped: …, because …`:
 //!
@@ -23,6 +23,5 @@ mod local;
 mod open;
 mod proxy;
 mod servers;
-mod suite;
 mod toxic;
 mod web;

@@ -7,9 +7,9 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
 use rsb_backends::stores::{Credentials, StoreErrorKind, StoreSpec, build, ensure_container, probe};
 use rsb_backends::wrappers::{ErrorClass, WrapOptions, classify, wrap};
+use rsb_core::testkit::backend::{ALL, Abilities, run, short_ranges};
 
 use crate::open::{in_environment, server, spec, unique, wrappers};
-use crate::suite::{ALL, Abilities, run, short_ranges};
 
 /// The suite on the store by itself and on the wrapped one, each below a prefix of its own.
 /// The wrappers add what a server's listings lack.

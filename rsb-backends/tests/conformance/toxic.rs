@@ -9,13 +9,13 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use rsb_backends::stores::{StoreErrorKind, StoreSpec, build, ensure_container, probe};
 use rsb_backends::wrappers::{ErrorClass, Fault, FaultHandle, Op, Timeouts, WrapOptions, classify, wrap};
+use rsb_core::testkit::backend::{pattern, read};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::open::{server, unique};
 use crate::servers::s3;
-use crate::suite::{pattern, read};
 
 /// One proxy of toxiproxy in front of MinIO, and a bucket behind it.
 struct Toxic {

@@ -15,9 +15,9 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt, PutPayload};
 use rsb_backends::stores::{StoreErrorKind, build, probe};
 use rsb_backends::wrappers::{ErrorClass, WrapOptions, classify, wrap};
+use rsb_core::testkit::backend::{check_ranges, keys, pattern, read};
 
 use crate::open::spec;
-use crate::suite::{check_ranges, keys, pattern, read};
 
 /// What the server serves: a path below `/data/`, and its bytes.
 type Files = Arc<BTreeMap<String, Bytes>>;

@@ -1,4 +1,6 @@
-//! The words of `plan`, `drill`, `durability` and the moves.
+//! The words of `plan`, `drill`, `durability`, `import` and the moves.
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
@@ -135,4 +137,25 @@ pub enum MovesVerb {
         /// Its id.
         id: String,
     },
+}
+
+/// `import`
+#[derive(Debug, Subcommand)]
+pub enum ImportVerb {
+    /// The folder of RSBackup's prototype of 2020. Each file is verified by its .md and, where it is damaged, healed from its
+    /// parity on the way; what is there already is passed over. The folder is only read.
+    Prototype(Prototype),
+}
+
+/// `import prototype`
+#[derive(Debug, Args)]
+pub struct Prototype {
+    /// The folder.
+    pub dir: PathBuf,
+    /// The bucket, and a prefix as a folder's name.
+    #[arg(value_name = "BUCKET[/PREFIX]")]
+    pub bucket: String,
+    /// Verify and heal everything, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }

@@ -13,7 +13,7 @@ use rsb_core::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Bucket, Deleted, Door, Download, Facts, Page, Upload};
+use super::{Bucket, Deleted, Door, Download, Facts, Only, Page, Upload};
 use crate::failure::{FAILED, Failure};
 use crate::human::rfc3339;
 use crate::name::Name;
@@ -80,6 +80,12 @@ impl Door for Direct {
             len: upload.len,
             data_shards: upload.data_shards,
             parity_shards: upload.parity_shards,
+            metadata: upload.metadata,
+            precondition: match upload.only {
+                Only::Any => Precondition::None,
+                Only::New => Precondition::Absent,
+                Only::Instead(etag) => Precondition::EtagIn(vec![etag]),
+            },
             ..PutRequest::default()
         };
         Ok(facts(&self.0.put(request, upload.body).await?))

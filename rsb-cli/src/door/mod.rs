@@ -96,8 +96,24 @@ pub struct Upload {
     pub data_shards: Option<usize>,
     /// m for this object, else the repository's.
     pub parity_shards: Option<usize>,
+    /// The user's metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// What must be there for it to be written.
+    pub only: Only,
     /// Its bytes.
     pub body: BodyStream,
+}
+
+/// What must be there for an object to be written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Only {
+    /// Anything.
+    #[default]
+    Any,
+    /// No object of that name.
+    New,
+    /// The object with this entity tag.
+    Instead(String),
 }
 
 /// An object being read.

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH, RANGE};
 use reqwest::{Body, Method, Response};
 use rsb_core::BodyStream;
 
 use super::Client;
 use super::address::{encoded, encoded_key};
-use crate::door::{Download, Facts, Upload};
+use crate::door::{Download, Facts, Only, Upload};
 use crate::failure::Failure;
 use crate::name::Name;
 
@@ -31,6 +31,14 @@ impl Client {
         if let Some(len) = upload.len {
             request = request.header(CONTENT_LENGTH, len);
         }
+        for (name, value) in &upload.metadata {
+            request = request.header(format!("x-rsb-meta-{name}"), value);
+        }
+        request = match &upload.only {
+            Only::Any => request,
+            Only::New => request.header(IF_NONE_MATCH, "*"),
+            Only::Instead(etag) => request.header(IF_MATCH, format!("\"{etag}\"")),
+        };
         let broken = match request.send().await {
             Ok(response) => return self.read_json(response).await,
             Err(error) => self.broken(&error),

@@ -1,6 +1,7 @@
 //! `put -r`, `get -r`, `rm -r`: a folder's files, or all objects below a prefix, several at once. One that fails is named,
 //! and the others go on; the exit code is the worst of all.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use futures::stream::{self, StreamExt};
@@ -10,10 +11,11 @@ use walkdir::WalkDir;
 
 use super::files;
 use super::objects::{say_deleted, say_stored};
+use super::tally::Tally;
 use super::tree::{self, Place};
 use crate::cli::Put;
-use crate::door::{Door, Facts, Upload};
-use crate::failure::{DONE, FAILED, Failure, NOT_FOUND, REFUSED, worse};
+use crate::door::{Door, Facts, Only, Upload};
+use crate::failure::{DONE, FAILED, Failure, NOT_FOUND, REFUSED};
 use crate::human::{count, size};
 use crate::name::Name;
 use crate::out::Out;
@@ -23,48 +25,6 @@ use crate::progress::Bar;
 const AT_ONCE: usize = 4;
 /// Deletes at once: a delete waits for the backends and moves nothing.
 const DELETES_AT_ONCE: usize = 16;
-/// So many failures in a row mean that the next one would fail too.
-const GIVE_UP_AFTER: usize = 10;
-
-/// How a run over many objects went.
-#[derive(Default)]
-struct Tally {
-    done: u64,
-    bytes: u64,
-    failed: u64,
-    in_row: usize,
-    code: u8,
-}
-
-impl Tally {
-    fn good(&mut self, code: u8, bytes: u64) {
-        self.done += 1;
-        self.bytes += bytes;
-        self.in_row = 0;
-        self.code = worse(self.code, code);
-    }
-
-    /// Says what failed. Gives whether it is worth going on.
-    fn bad(&mut self, out: &Out, failure: &Failure, hopeless: &[u8]) -> bool {
-        out.failure(failure);
-        self.failed += 1;
-        self.code = worse(self.code, failure.code());
-        // An object that cannot be read says nothing of the next one; a gateway that is gone does.
-        self.in_row = if failure.code() == FAILED { self.in_row + 1 } else { 0 };
-        let go_on = !hopeless.contains(&failure.code()) && self.in_row < GIVE_UP_AFTER;
-        if !go_on {
-            out.note("the rest was not tried: it would fail in the same way");
-        }
-        go_on
-    }
-
-    fn end(self, out: &Out, what: &str) -> u8 {
-        let failed = if self.failed > 0 { format!(", {} failed", self.failed) } else { String::new() };
-        out.note(format!("{} {what}, {}{failed}", count(self.done, "object"), size(self.bytes)));
-        self.code
-    }
-}
-
 pub async fn put(out: &Out, door: &dyn Door, args: &Put) -> Result<u8, Failure> {
     if files::is_standard(&args.file) {
         return Err(Failure::usage("-r takes a folder, and - is standard input; leave one of them out"));
@@ -78,7 +38,9 @@ pub async fn put(out: &Out, door: &dyn Door, args: &Put) -> Result<u8, Failure> 
             let source = files::open(&file.path).await?;
             let (data_shards, parity_shards) = (args.data_shards, args.parity_shards);
             let body = bar.count(source.body);
-            door.put(Upload { object: file.object, len: source.len, data_shards, parity_shards, body }).await
+            let (metadata, only) = (BTreeMap::new(), Only::Any);
+            let (object, len) = (file.object, source.len);
+            door.put(Upload { object, len, data_shards, parity_shards, metadata, only, body }).await
         }
     };
     let mut tally = Tally::default();

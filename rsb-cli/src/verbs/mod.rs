@@ -5,12 +5,14 @@ mod config;
 mod drill;
 mod durability;
 mod files;
+mod import;
 mod key;
 mod key_pair;
 mod many;
 mod moves;
 mod objects;
 mod serve;
+mod tally;
 mod tree;
 mod upkeep;
 
@@ -18,7 +20,7 @@ use clap::CommandFactory;
 use rsb_core::Scope;
 
 use crate::assemble::{self, Access};
-use crate::cli::{BackendVerb, Check, Cli, DepthArg, MovesVerb, PlanVerb, Verb};
+use crate::cli::{BackendVerb, Check, Cli, DepthArg, ImportVerb, MovesVerb, PlanVerb, Prototype, Verb};
 use crate::door::{Direct, Door};
 use crate::failure::{DONE, Failure};
 use crate::name::Name;
@@ -65,6 +67,7 @@ fn access(verb: &Verb) -> Access {
         | Verb::Ls { .. }
         | Verb::Ledger
         | Verb::Backend(BackendVerb::Ls)
+        | Verb::Import(ImportVerb::Prototype(Prototype { dry_run: true, .. }))
         | Verb::Moves { verb: None | Some(MovesVerb::Ls) } => Access::Read,
         _ => Access::Write,
     }
@@ -90,6 +93,7 @@ async fn on_door(cli: &Cli, out: &Out, door: &dyn Door) -> Result<u8, Failure> {
             upkeep::plan_repair(out, door, check).await
         }
         Verb::Repair { check, .. } => upkeep::repair(out, door, check).await,
+        Verb::Import(ImportVerb::Prototype(args)) => import::prototype(out, door, args).await,
         Verb::Plan(verb) => moves::plan(out, door, verb).await,
         Verb::Drill(args) => drill::run(out, door, args).await,
         Verb::Durability(args) => durability::run(out, door, args).await,

@@ -1,5 +1,6 @@
 //! `put`, `get`, `cat`, `stat`, `ls`, `rm`, `cp`, `mv`, `mb`, `rb`: one object or bucket each.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use serde_json::json;
 
 use super::files;
 use crate::cli::Put;
-use crate::door::{Deleted, Door, Facts, Upload};
+use crate::door::{Deleted, Door, Facts, Only, Upload};
 use crate::failure::{DONE, Failure, of_short};
 use crate::human::{short_time, size};
 use crate::name::Name;
@@ -30,6 +31,8 @@ pub async fn put(out: &Out, door: &dyn Door, args: &Put) -> Result<u8, Failure> 
         len: source.len,
         data_shards: args.data_shards,
         parity_shards: args.parity_shards,
+        metadata: BTreeMap::new(),
+        only: Only::Any,
         body: bar.count(source.body),
     };
     let facts = door.put(upload).await;

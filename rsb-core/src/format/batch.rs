@@ -42,7 +42,7 @@ pub const VERSION: u16 = 1;
 const WHAT: &str = "manifest file";
 const RECORD: &str = "manifest record";
 /// A manifest file is read whole, so its size is bounded: S3's largest object has a manifest of 5 MB.
-pub const MAX_RECORD_LEN: u64 = 64 << 20;
+pub(crate) const MAX_RECORD_LEN: u64 = 64 << 20;
 
 /// A manifest file's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ pub struct Extent {
 
 impl Extent {
     /// The bytes of the inline block and its checksum, counted from the file's begin.
-    pub fn inline_range(&self) -> std::ops::Range<u64> {
+    pub(crate) fn inline_range(&self) -> std::ops::Range<u64> {
         let start = u64::from(self.offset) + (FRAME_LEN as u64) + u64::from(self.body_len);
         start..u64::from(self.offset) + u64::from(self.len)
     }
@@ -210,7 +210,7 @@ impl BatchImage {
     }
 
     /// Where each record lies.
-    pub fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
+    pub(crate) fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
         self.records.iter().map(|(extent, ..)| *extent)
     }
 
@@ -295,7 +295,7 @@ pub fn read_copy(
 }
 
 /// Reads one record from its bytes (from its length field to its end).
-pub fn read_record(
+pub(crate) fn read_record(
     checksums: &Checksums,
     header: &BatchHeader,
     offset: u32,
@@ -330,7 +330,12 @@ pub fn read_record(
 }
 
 /// Verifies an inline block with its checksum before it (the bytes of [`Extent::inline_range`]).
-pub fn read_inline(checksums: &Checksums, data_id: DataId, copy: usize, bytes: &Bytes) -> Result<Bytes, FormatError> {
+pub(crate) fn read_inline(
+    checksums: &Checksums,
+    data_id: DataId,
+    copy: usize,
+    bytes: &Bytes,
+) -> Result<Bytes, FormatError> {
     const INLINE: &str = "inline block";
     let Some((expected, block)) = bytes.split_first_chunk::<CHECKSUM_LEN>() else {
         return Err(FormatError::Truncated { what: INLINE, have: bytes.len() as u64, need: CHECKSUM_LEN as u64 });

@@ -38,13 +38,13 @@ pub fn shard(id: DataId, index: usize) -> Path {
 }
 
 /// The batch a listed manifest path names; `None` for a foreign file.
-pub fn parse_batch(path: &Path) -> Option<BatchId> {
+pub(crate) fn parse_batch(path: &Path) -> Option<BatchId> {
     let id = path.filename()?.parse().ok()?;
     (batch(id) == *path).then_some(id)
 }
 
 /// The data id and shard index a listed shard path names; `None` for a foreign file.
-pub fn parse_shard(path: &Path) -> Option<(DataId, usize)> {
+pub(crate) fn parse_shard(path: &Path) -> Option<(DataId, usize)> {
     let (id, index) = path.filename()?.rsplit_once('.')?;
     let (id, index) = (id.parse().ok()?, index.parse().ok()?);
     (index < 256 && shard(id, index) == *path).then_some((id, index))

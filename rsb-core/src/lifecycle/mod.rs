@@ -111,7 +111,7 @@ impl Filter {
     }
 
     /// Whether a key begins as it should.
-    pub fn has_key(&self, key: &str) -> bool {
+    pub(crate) fn has_key(&self, key: &str) -> bool {
         key.starts_with(self.prefix.as_deref().unwrap_or_default())
     }
 }

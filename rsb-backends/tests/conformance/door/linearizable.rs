@@ -12,12 +12,12 @@ use object_store::signer::Signer;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, RetryConfig, UpdateVersion};
 use rsb_backends::wrappers::{Action, Failure, Op, Rule};
 use rsb_core::Env;
+use rsb_core::testkit::backend::pattern;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::histories::{Did, Operation, Value, assert_linearizable};
 use super::{BACKENDS, Door, INLINE_LIMIT, K};
-use crate::suite::pattern;
 
 const CLIENTS: u64 = 64;
 const TURNS: u64 = 30;

@@ -14,6 +14,7 @@ use rsb_backends::catalog::{Mode, SqliteCatalog};
 use rsb_backends::stores::{StoreSpec, ensure_container};
 use rsb_backends::wrappers::{Action, Failure, Fault, FaultHandle, Rule};
 use rsb_core::codec::{self, Codecs};
+use rsb_core::testkit::backend::{ALL, run};
 use rsb_core::{Backend, Cost, Engine, EngineConfig, Env, Role, Scheme};
 use rsb_gateway::{AccessKey, GatewayConfig, Right, Secret};
 use tempfile::TempDir;
@@ -21,7 +22,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::open::spec;
-use crate::suite::{ALL, run};
 
 /// 3+2 on seven backends: with two of them failing a write still finds five.
 const K: usize = 3;

@@ -1,4 +1,5 @@
-//! The suite.
+//! The conformance suite of stores that are to be backends, wrappers included: object_store's own integration functions, and
+//! what the engine needs besides.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +8,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload, integration};
 
-/// What a store can and cannot do.
-#[derive(Clone, Copy)]
+/// What a store can and cannot do. A backend needs none of it: the engine asks for no more than writes, reads of ranges,
+/// listings and deletes. What a store says it can do is held against it.
+#[derive(Clone, Copy, Debug)]
 pub struct Abilities {
     /// Create-only and conditional writes are honoured.
     pub create_only: bool,
@@ -32,6 +34,7 @@ pub struct Abilities {
     pub uploads: bool,
 }
 
+/// A store that can do everything.
 pub const ALL: Abilities = Abilities {
     create_only: true,
     update: true,
@@ -51,6 +54,9 @@ macro_rules! each {
 }
 
 /// Everything, on a store that is empty or may be emptied.
+///
+/// # Panics
+/// Where the store does not do what it should.
 pub async fn run(store: &dyn ObjectStore, abilities: Abilities) {
     if abilities.any_key {
         each!(
@@ -100,20 +106,24 @@ pub async fn run(store: &dyn ObjectStore, abilities: Abilities) {
     empty(store).await;
 }
 
+/// Deletes all that the store lists.
 pub async fn empty(store: &dyn ObjectStore) {
     let all: Vec<Path> = keys(store, None).await.into_iter().collect();
     store.delete_stream(stream::iter(all).map(Ok).boxed()).try_collect::<Vec<_>>().await.unwrap();
     assert!(keys(store, None).await.is_empty());
 }
 
+/// What the store lists below a prefix.
 pub async fn keys(store: &dyn ObjectStore, prefix: Option<&str>) -> BTreeSet<Path> {
     store.list(prefix.map(Path::from).as_ref()).map_ok(|meta| meta.location).try_collect().await.unwrap()
 }
 
+/// An object's bytes.
 pub async fn read(store: &dyn ObjectStore, key: &str) -> Bytes {
     store.get(&Path::from(key)).await.unwrap().bytes().await.unwrap()
 }
 
+/// So many bytes that are not all the same.
 pub fn pattern(length: usize) -> Bytes {
     (0..length).map(|i| (i % 251) as u8).collect::<Vec<u8>>().into()
 }
@@ -148,7 +158,7 @@ async fn ranges(store: &dyn ObjectStore, abilities: Abilities) {
     check_ranges(store, &key, &data, abilities.suffix).await;
 }
 
-/// As [`ranges`], of an object that is there.
+/// Ranges of every kind, of an object that is there: those beyond the end are cut or refused, and never give other bytes.
 pub async fn check_ranges(store: &dyn ObjectStore, key: &Path, data: &Bytes, suffix: bool) {
     for range in [0..1, 0..10_000, 9_999..10_000, 4_095..4_097] {
         let got = store.get_range(key, range.clone()).await.unwrap();
