@@ -7,12 +7,10 @@ mod batches;
 mod kept;
 mod markers;
 mod reconcile;
+mod short;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-use futures::stream::{self, StreamExt};
-use object_store::PutPayload;
 
 pub(crate) use self::batches::{Loaded, list_all, load_batch, load_enough};
 use self::kept::Kept;
@@ -20,20 +18,16 @@ pub(crate) use self::markers::{
     add_marker, admit, init_marker, init_markers, is_torn, read_marker, write_marker, wrong_marker,
 };
 pub(crate) use self::reconcile::{make_up_for_deletes, reconcile};
+use self::short::Verdict;
 use crate::api::{Progress, RebuildReport, VerifyReport};
 use crate::backend::Backend;
-use crate::catalog::{
-    BatchRow, Catalog, Commit, Holder, HolderState, LedgerEntry, LedgerItem, LedgerReason, LocatedRecord,
-    MemoryCatalog, kills,
-};
-use crate::core::{Core, Fault, FaultKind, put, size_of};
+use crate::catalog::{BatchRow, Catalog, Commit, LedgerEntry, LedgerItem, LedgerReason, LocatedRecord, MemoryCatalog};
+use crate::core::Core;
 use crate::env::Flaw;
 use crate::error::Result;
-use crate::format::batch::BatchImage;
-use crate::format::manifest::{Body, Manifest, Record};
-use crate::format::{paths, shard};
+use crate::format::manifest::Record;
+use crate::format::paths;
 use crate::id::BatchId;
-use crate::read::piece::Piece;
 
 /// The catalog's named value that holds the repository's id.
 pub(crate) const REPOSITORY_ID: &str = "repository_id";
@@ -132,15 +126,6 @@ enum Short {
     Judge,
 }
 
-/// What a record is taken for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Garbage,
-    /// It is shown until it can be told whether it was acknowledged.
-    InDoubt,
-    Shown,
-}
-
 enum Taken {
     Done,
     Short,
@@ -210,155 +195,6 @@ impl Recovery<'_> {
             noted_ms: self.core.env.now_ms(),
         };
         missing.zip(homes).map(line).collect()
-    }
-
-    /// What becomes of a batch that too few backends hold. Of one that is adopted only what can be read is left in `loaded`.
-    async fn judge_short(&mut self, loaded: &mut Loaded, copies: usize, quorum: usize) -> Result<Verdict> {
-        if loaded.records.is_empty() {
-            return Ok(Verdict::Garbage);
-        }
-        let bad = self.without_shards(loaded).await?;
-        // Where shards are missing and no backend is, it was undone, or it is lost.
-        let may_hold = loaded.holders.len() + loaded.corrupt + self.unreachable.len();
-        let perhaps_acknowledged = match may_hold >= loaded.least_quorum(self.core) {
-            true if bad.is_empty() || !self.unreachable.is_empty() => Verdict::InDoubt,
-            _ => Verdict::Garbage,
-        };
-        let image = if bad.is_empty() { loaded.image(self.core).await.ok() } else { None };
-        if let Some(image) = image {
-            if self.adopt {
-                complete(self.core, &image, loaded, copies).await;
-            }
-            let is_complete = loaded.holders.len() >= quorum;
-            self.report.adopted += u64::from(is_complete || !self.adopt);
-            if is_complete {
-                return Ok(Verdict::Shown);
-            }
-            // Where backends are ill, what can be read may be what they had their part of.
-            if !self.adopt || loaded.corrupt > 0 || !self.unreachable.is_empty() {
-                return Ok(Verdict::InDoubt);
-            }
-            self.report.incomplete.insert(loaded.id);
-            return Ok(perhaps_acknowledged);
-        }
-        if !self.unreachable.is_empty() {
-            return Ok(perhaps_acknowledged);
-        }
-        // All is seen: what can be read may have been shown before, so it stays; the rest can never be. No further copies can
-        // be made of such a batch, so a repair writes what is left of it anew.
-        loaded.records.retain(|offset, _| !bad.contains(offset));
-        let mut lives = false;
-        for record in loaded.records.values() {
-            lives |= match &record.record {
-                Record::Version(manifest) => !self.is_killed(manifest, loaded).await?,
-                Record::Tombstone(_) | Record::Bucket(_) => true,
-            };
-        }
-        self.report.adopted += u64::from(lives);
-        Ok(if lives { Verdict::Shown } else { Verdict::Garbage })
-    }
-
-    /// Offsets of the versions in it that have fewer than k good shards: seen by their sizes, inline ones by their checksums.
-    /// One that something newer has replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
-    async fn without_shards(&mut self, loaded: &Loaded) -> Result<BTreeSet<u32>> {
-        let mut out = BTreeSet::new();
-        for (offset, record) in &loaded.records {
-            let Record::Version(manifest) = &record.record else { continue };
-            if !self.is_good(manifest, record.inline.len()).await && !self.is_killed(manifest, loaded).await? {
-                out.insert(*offset);
-            }
-        }
-        Ok(out)
-    }
-
-    async fn is_good(&mut self, manifest: &Manifest, inline: usize) -> bool {
-        match &manifest.body {
-            Body::None => true,
-            Body::Inline(body) => inline >= body.scheme.k(),
-            Body::Segments(body) => {
-                for view in body.views() {
-                    // What this process removes is not worth completing: soon it is not there.
-                    if self.core.leases.is_removed(view.data_id.0) {
-                        return false;
-                    }
-                    if self.good_shards(&Piece::of_segment(&view)).await < view.scheme.scheme.k() {
-                        return false;
-                    }
-                }
-                true
-            }
-        }
-    }
-
-    /// Whether a version is killed by what is known by now, or lies in its own batch.
-    async fn is_killed(&self, manifest: &Manifest, loaded: &Loaded) -> Result<bool> {
-        let name = (manifest.bucket.clone(), manifest.key.clone());
-        let tombstones = self.tombstones.get(&name).into_iter().flatten();
-        if loaded.records.values().map(|r| &r.record).chain(tombstones).any(|record| kills(record, manifest)) {
-            return Ok(true);
-        }
-        let (bucket, key) = name;
-        // The same version with a higher revision, then those that came after it.
-        let same = self.catalog.entry(&bucket, &key, Some(manifest.version)).await?;
-        if same.is_some_and(|entry| kills(&Record::Version(entry.manifest), manifest)) {
-            return Ok(true);
-        }
-        let mut after = Some((bucket, key, manifest.version));
-        loop {
-            let page = self.catalog.versions_after(after, 100).await?;
-            for entry in page.iter().filter(|e| e.manifest.bucket == manifest.bucket && e.manifest.key == manifest.key)
-            {
-                if kills(&Record::Version(entry.manifest.clone()), manifest) {
-                    return Ok(true);
-                }
-            }
-            match page.last().map(|entry| &entry.manifest) {
-                Some(last) if last.bucket == manifest.bucket && last.key == manifest.key => {
-                    after = Some((last.bucket.clone(), last.key.clone(), last.version));
-                }
-                _ => return Ok(false),
-            }
-        }
-    }
-
-    async fn good_shards(&mut self, piece: &Piece) -> usize {
-        let core = self.core;
-        let expected = shard::HEADER_LEN as u64 + piece.layout.shard_body_len();
-        let shards = stream::iter(piece.shards.iter().flatten().cloned()).map(|at| async move {
-            let size = match core.admitted(&at.backend) {
-                Some(backend) => size_of(backend, &at.path).await,
-                None => Err(Fault { kind: FaultKind::Missing, detail: String::new() }),
-            };
-            (at.backend, size)
-        });
-        let mut good = 0;
-        for (backend, size) in shards.buffer_unordered(32).collect::<Vec<_>>().await {
-            match size {
-                Ok(size) => good += usize::from(size == expected),
-                Err(fault) if fault.kind == FaultKind::Unreachable => {
-                    self.unreachable.insert(backend);
-                }
-                Err(_) => {}
-            }
-        }
-        good
-    }
-}
-
-/// Writes the copies of a batch that are missing, each to a backend that has none.
-async fn complete(core: &Core, image: &BatchImage, loaded: &mut Loaded, copies: usize) {
-    let have: BTreeSet<u16> = loaded.holders.iter().map(|h| h.copy).collect();
-    for copy in (0..copies as u16).filter(|c| !have.contains(c)) {
-        let taken: BTreeSet<String> = loaded.holders.iter().map(|h| h.backend.clone()).collect();
-        let free = core.backends.iter().filter(|b| b.is_admitted() && b.is_writable() && !taken.contains(b.name()));
-        for backend in free {
-            let payload = PutPayload::from_bytes(image.copy(&core.checksums, copy));
-            if put(backend, &paths::batch(image.batch()), payload).await.is_ok() {
-                let holder = Holder { backend: backend.name().to_owned(), copy, state: HolderState::Held };
-                loaded.holders.push(holder);
-                break;
-            }
-        }
     }
 }
 
