@@ -51,7 +51,10 @@ impl HealConfig {
     /// Whether a line's backend is away, and not for so long yet that another one should take its place.
     pub(crate) fn waits(&self, core: &Core, line: &LedgerEntry) -> bool {
         let for_ms = core.env.now_ms().saturating_sub(line.noted_ms);
-        is_away(core, &line.backend) && u128::from(for_ms) < self.elsewhere_after.as_millis()
+        // Of what nobody had nobody comes back.
+        core.backend(&line.backend).is_some()
+            && is_away(core, &line.backend)
+            && u128::from(for_ms) < self.elsewhere_after.as_millis()
     }
 }
 

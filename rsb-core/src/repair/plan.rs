@@ -166,11 +166,20 @@ pub(super) fn targets(
     for name in holders {
         placer.exclude(name, !lost.iter().any(|f| f.backend == *name && f.kind == FindingKind::Unreachable));
     }
+    let home_of = |finding: &Finding| {
+        let home = core.admitted(&finding.backend).filter(|b| b.is_writable());
+        home.filter(|_| finding.kind != FindingKind::Unreachable)
+    };
+    // Where one goes back to no other is put: a backend has one file of it.
+    for home in lost.iter().filter_map(|finding| home_of(finding)) {
+        if !holders.iter().any(|name| name == home.name()) {
+            placer.exclude(home.name(), true);
+        }
+    }
     let mut write = Vec::new();
     let mut waiting = Vec::new();
     for finding in lost {
-        let home = core.admitted(&finding.backend).filter(|b| b.is_writable());
-        let home = home.filter(|_| finding.kind != FindingKind::Unreachable);
+        let home = home_of(finding);
         let other = || {
             let well = placer.next(|b| b.is_admitted() && !b.health().is_suspect(Op::LargeWrite));
             // One that failed before may work again: better tried than left.

@@ -217,18 +217,13 @@ pub(crate) async fn repair_copies(
     };
     let mut holders: BTreeMap<(String, u16), Holder> =
         row.holders.into_iter().map(|h| ((h.backend.clone(), h.copy), h)).collect();
+    let mut first_error = None;
     for (copy, name) in write {
-        let backend = core.admitted(name).ok_or_else(|| away(name))?;
-        let bytes = image.copy(&core.checksums, *copy);
-        let path = paths::batch(batch);
-        put(backend, &path, PutPayload::from_bytes(bytes.clone()))
-            .await
-            .map_err(|f| failed("written", name, &f.detail))?;
-        report.bytes_written += bytes.len() as u64;
-        let back = get_all(backend, &path, MAX_RECORD_LEN).await.map_err(|f| failed("read back", name, &f.detail))?;
-        report.bytes_read += back.len() as u64;
-        if back != bytes {
-            return Err(failed("read back", name, "it is not what was written"));
+        let payload = image.copy(&core.checksums, *copy);
+        // What succeeds stays, whatever becomes of the rest.
+        if let Err(error) = write_copy(core, batch, name, payload, report).await {
+            first_error.get_or_insert(error);
+            continue;
         }
         for holder in holders.values_mut().filter(|h| h.copy == *copy) {
             holder.state = HolderState::Doubtful;
@@ -239,6 +234,21 @@ pub(crate) async fn repair_copies(
         core.catalog.set_holders(batch, holders.values().cloned().collect()).await?;
         core.catalog.ledger_remove(&[LedgerItem::Copy { batch, copy: *copy }]).await?;
         report.copies_rebuilt += 1;
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+/// Writes a copy of a batch, and reads it back.
+async fn write_copy(core: &Core, batch: BatchId, name: &str, bytes: Bytes, report: &mut RepairReport) -> Result<()> {
+    let backend = core.admitted(name).ok_or_else(|| away(name))?;
+    let path = paths::batch(batch);
+    let payload = PutPayload::from_bytes(bytes.clone());
+    put(backend, &path, payload).await.map_err(|f| failed("written", name, &f.detail))?;
+    report.bytes_written += bytes.len() as u64;
+    let back = get_all(backend, &path, MAX_RECORD_LEN).await.map_err(|f| failed("read back", name, &f.detail))?;
+    report.bytes_read += back.len() as u64;
+    if back != bytes {
+        return Err(failed("read back", name, "it is not what was written"));
     }
     Ok(())
 }

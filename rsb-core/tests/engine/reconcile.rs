@@ -218,3 +218,24 @@ async fn the_beginning_of_a_marker_is_made_whole_and_what_else_is_there_is_left_
         assert_eq!(world.stores[1].1.get(&marker).await.unwrap().bytes().await.unwrap(), other, "nothing was written");
     }
 }
+
+/// Of two copies that are short one goes back to its backend, and the other has nowhere to go: not over the first.
+#[tokio::test]
+async fn two_copies_never_go_to_one_backend() {
+    let mut world = world();
+    world.config.ack_margin = Some(0);
+    let engine = with_bucket(&world).await;
+    world.refuse(&[1, 4], AWAY);
+    put(&engine, "s", &content(500, 1)).await.unwrap();
+    assert_eq!(engine.ledger(None, 10).await.unwrap().len(), 2);
+    world.refuse(&[4], AWAY);
+    until(|| reachable(&engine, 1)).await;
+    until(|| async { !reachable(&engine, 4).await }).await;
+    engine.heal(&HealConfig::default()).await.unwrap();
+    let left = engine.ledger(None, 10).await.unwrap();
+    assert_eq!(left.iter().map(|line| line.backend.as_str()).collect::<Vec<_>>(), ["b4"]);
+    world.heal();
+    until(|| reachable(&engine, 4)).await;
+    engine.heal(&HealConfig::default()).await.unwrap();
+    assert_whole(&engine).await;
+}
