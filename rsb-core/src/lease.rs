@@ -30,10 +30,10 @@ struct Remembered {
 }
 
 impl Remembered {
-    fn add(&mut self, ids: &[Uuid]) {
+    fn add(&mut self, ids: impl IntoIterator<Item = Uuid>) {
         for id in ids {
-            if self.ids.insert(*id) {
-                self.order.push_back(*id);
+            if self.ids.insert(id) {
+                self.order.push_back(id);
             }
         }
         while self.order.len() > REMEMBERED {
@@ -82,7 +82,7 @@ impl Leases {
             {
                 let mut state = lock(&self.0.0);
                 if !ids.iter().any(|id| state.held.contains_key(id)) {
-                    state.deleting.add(ids);
+                    state.deleting.add(ids.iter().copied());
                     return;
                 }
             }
@@ -95,7 +95,7 @@ impl Leases {
         let mut state = lock(&self.0.0);
         let free = !state.held.contains_key(&id);
         if free {
-            state.deleting.add(&[id]);
+            state.deleting.add([id]);
         }
         free
     }
@@ -106,7 +106,7 @@ impl Leases {
     }
 
     /// The files of these ids, which are marked, are deleted from now on: nothing needs them.
-    pub fn remove(&self, ids: &[Uuid]) {
+    pub fn remove(&self, ids: impl IntoIterator<Item = Uuid>) {
         lock(&self.0.0).removed.add(ids);
     }
 

@@ -176,7 +176,7 @@ impl Sweep<'_> {
         let kept: Vec<_> = free.iter().filter(|id| self.dry_run || !unnamed.contains(id)).map(|id| id.0).collect();
         leases.unmark(&kept);
         if !self.dry_run {
-            leases.remove(&unnamed.iter().map(|id| id.0).collect::<Vec<_>>());
+            leases.remove(unnamed.iter().map(|id| id.0));
         }
         Ok(unnamed)
     }
@@ -266,7 +266,7 @@ impl Sweep<'_> {
                     report.batches_removed += 1;
                     report.bytes_removed += holders.iter().map(|(_, size)| size).sum::<u64>();
                     if !self.dry_run {
-                        core.leases.remove(&[id.0]);
+                        core.leases.remove([id.0]);
                         let files = holders.into_iter().map(|(name, _)| (name, paths::batch(id)));
                         certain &= delete_files(core, files.collect::<Vec<_>>(), Ask::All).await.is_empty();
                     }

@@ -82,13 +82,13 @@ impl Engine {
         let core = Core::new(config, repository, record_margin, backends, catalog, codecs, env);
         let core = Arc::new(core);
         crate::moves::apply(&core).await?;
+        if let Some(id) = core.catalog.greatest_version().await? {
+            core.env.observe_id(id.0);
+        }
         if !core.config.read_only {
             start_up(&core).await?;
         } else if core.catalog.value(recover::PARTIAL).await?.is_some() {
             core.set_catalog_partial(true);
-        }
-        if let Some(id) = core.catalog.greatest_version().await? {
-            core.env.observe_id(id.0);
         }
         watch::remember(&core).await?;
         watch::start(&core);
@@ -435,9 +435,6 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
     let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
     catalog.release(&open).await?;
     catalog.set_value(recover::PARTIAL, None).await?;
-    if let Some(id) = catalog.greatest_version().await? {
-        core.env.observe_id(id.0);
-    }
     core.env.outlive_earlier();
     recover::judge_certainty(core, &report);
     Ok(())

@@ -1,7 +1,5 @@
 //! Objects that are written in parts: each part is durable when it is written, and completing moves no bytes.
 
-use std::sync::atomic::{AtomicU16, Ordering};
-
 use async_trait::async_trait;
 use futures::FutureExt;
 use object_store::multipart::{MultipartStore, PartId};
@@ -26,7 +24,7 @@ pub(super) struct Upload {
     location: Path,
     id: UploadId,
     /// Parts that were begun.
-    parts: AtomicU16,
+    parts: u16,
 }
 
 impl ErasureStore {
@@ -41,7 +39,7 @@ impl ErasureStore {
             ..NewUpload::default()
         };
         let row = self.engine.create_upload(new).await.map_err(|error| errors::of(location, error))?;
-        Ok(Upload { store: self.clone(), location: location.clone(), id: row.id, parts: AtomicU16::new(0) })
+        Ok(Upload { store: self.clone(), location: location.clone(), id: row.id, parts: 0 })
     }
 
     async fn part(&self, location: &Path, upload: UploadId, number: u16, data: PutPayload) -> crate::Result<()> {
@@ -93,15 +91,14 @@ impl ErasureStore {
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let number = self.parts.load(Ordering::Relaxed).saturating_add(1);
-        self.parts.store(number, Ordering::Relaxed);
-        let (store, location, id) = (self.store.clone(), self.location.clone(), self.id);
+        self.parts = self.parts.saturating_add(1);
+        let (store, location, id, number) = (self.store.clone(), self.location.clone(), self.id, self.parts);
         async move { store.part(&location, id, number, data).await.map_err(|error| errors::of(&location, error)) }
             .boxed()
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
-        let numbers = (1..=self.parts.load(Ordering::Relaxed)).collect();
+        let numbers = (1..=self.parts).collect();
         let done = self.store.finish(&self.location, self.id, numbers).await;
         done.map(facts::written).map_err(|error| errors::of(&self.location, error))
     }

@@ -85,6 +85,13 @@ pub struct Bounds {
     pub straggler: (Duration, Duration),
 }
 
+impl Bounds {
+    /// The least and the greatest limit of an operation.
+    fn of(&self, op: Op) -> (Duration, Duration) {
+        if op == Op::Read { self.hedge } else { self.straggler }
+    }
+}
+
 impl Default for Bounds {
     fn default() -> Self {
         let ms = Duration::from_millis;
@@ -141,13 +148,11 @@ impl State {
     }
 
     fn limit(&self, op: Op) -> Duration {
-        let ((least, most), factor) = match op {
-            Op::Read => (self.bounds.hedge, HEDGE_FACTOR),
-            Op::SmallWrite | Op::LargeWrite => (self.bounds.straggler, STRAGGLER_FACTOR),
-        };
         if let Some(usual) = self.usual[op as usize] {
             return usual;
         }
+        let (least, most) = self.bounds.of(op);
+        let factor = if op == Op::Read { HEDGE_FACTOR } else { STRAGGLER_FACTOR };
         let times = &self.times[op as usize];
         let own = times.quantile(0.95).filter(|_| times.samples() >= FEW);
         own.map_or(most, |p95| p95.saturating_mul(factor).max(least).min(most))
@@ -158,8 +163,7 @@ impl State {
         let stays = self.side(op).breaker.is_at_longest(now);
         for like in op.same_side() {
             let usual = self.limit(*like);
-            let most = if op == Op::Read { self.bounds.hedge.1 } else { self.bounds.straggler.1 };
-            self.usual[*like as usize] = Some(if stays { (usual * 2).min(most) } else { usual });
+            self.usual[*like as usize] = Some(if stays { (usual * 2).min(self.bounds.of(op).1) } else { usual });
         }
         self.side(op).breaker.open(now, Cause::Slow);
     }
@@ -172,8 +176,8 @@ impl Health {
             if let Some(took) = took {
                 state.times[op as usize].add(took);
             }
-            let most = if op == Op::Read { state.bounds.hedge.1 } else { state.bounds.straggler.1 };
-            let too_slow = took.is_some_and(|took| took > state.usual[op as usize].unwrap_or(most));
+            let slowest = state.usual[op as usize].unwrap_or(state.bounds.of(op).1);
+            let too_slow = took.is_some_and(|took| took > slowest);
             let side = state.side(op);
             side.failures_in_row = 0;
             if too_slow && side.breaker.state(now) == BreakerState::HalfOpen {

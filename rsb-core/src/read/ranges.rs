@@ -3,10 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use futures::TryFutureExt;
+use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use object_store::Extensions;
+use object_store::{Extensions, collect_bytes};
 
 use super::piece::Piece;
 use super::{Asking, Held};
@@ -32,7 +31,7 @@ pub(crate) async fn read(
         .map(|run| {
             let pieces = held.pieces.iter().filter(|p| p.start < run.end && p.start + p.layout.len > run.start);
             let bytes = super::stream(core, pieces.cloned().collect(), run.clone(), None, asking.clone());
-            bytes.try_collect::<Vec<Bytes>>().map_ok(joined)
+            collect_bytes(bytes, Some(run.end - run.start))
         })
         .collect();
     let read: Vec<Bytes> = stream::iter(reads).buffered(PARALLEL).try_collect().await?;
@@ -46,18 +45,6 @@ pub(crate) async fn read(
                 .unwrap_or_default()
         })
         .collect())
-}
-
-fn joined(mut parts: Vec<Bytes>) -> Bytes {
-    match parts.len() {
-        0 => Bytes::new(),
-        1 => parts.swap_remove(0),
-        _ => {
-            let mut whole = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-            parts.iter().for_each(|part| whole.extend_from_slice(part));
-            whole.freeze()
-        }
-    }
 }
 
 /// The ranges in order, those put together between which no whole block lies.

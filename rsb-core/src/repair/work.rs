@@ -211,7 +211,8 @@ pub(crate) async fn repair_copies(
         Ok(image) => image,
         // A record that lies in it and is dead has lost its shards, so no more copies can be made: what lives is written anew.
         Err(error) if error.kind() == ErrorKind::Unreadable => {
-            return if move_out(core, committer, &row).await? { Ok(()) } else { Err(error) };
+            let rows = core.catalog.records_of(batch).await?;
+            return if move_out(core, committer, &row, &rows).await? { Ok(()) } else { Err(error) };
         }
         Err(error) => return Err(error),
     };

@@ -59,7 +59,7 @@ async fn remove_shards(core: &Core, body: &SegmentedBody) -> Result<()> {
     }
     let kept: Vec<Uuid> = ids.iter().filter(|id| !free.contains(id)).map(|id| id.0).collect();
     core.leases.unmark(&kept);
-    core.leases.remove(&free.iter().map(|id| id.0).collect::<Vec<_>>());
+    core.leases.remove(free.iter().map(|id| id.0));
     let mut files: Vec<(String, Path)> = Vec::new();
     let mut items = Vec::new();
     for segment in body.views().filter(|s| free.contains(&s.data_id)) {
@@ -97,7 +97,7 @@ pub(crate) async fn remove_batch(core: &Core, row: BatchRow, ask: Ask) -> Result
     let _changing = core.changing_batch(row.id).await;
     // A copy may have been moved since it was looked up.
     let Some(row) = core.catalog.batch(row.id).await? else { return Ok(true) };
-    core.leases.remove(&[row.id.0]);
+    core.leases.remove([row.id.0]);
     let items: Vec<LedgerItem> = (0..row.copies).map(|copy| LedgerItem::Copy { batch: row.id, copy }).collect();
     core.catalog.ledger_remove(&items).await?;
     let holders: BTreeSet<String> = row.holders.iter().map(|h| h.backend.clone()).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::api::Progress;
-use crate::catalog::{BatchRow, BucketRule, HolderState, Located, Precondition};
+use crate::catalog::{BatchRow, BucketRule, HolderState, Located, Precondition, RecordRow};
 use crate::core::Core;
 use crate::error::Result;
 use crate::format::batch::InlineShards;
@@ -43,12 +43,16 @@ async fn rewrite(core: &Arc<Core>, committer: &Committer, row: BatchRow) -> Resu
     if live == 0 || live * 2 >= rows.len() {
         return Ok(false);
     }
-    move_out(core, committer, &row).await
+    move_out(core, committer, &row, &rows).await
 }
 
 /// Writes what lives in a batch anew, so that the batch is dead. Whether all of it could be read.
-pub(crate) async fn move_out(core: &Arc<Core>, committer: &Committer, row: &BatchRow) -> Result<bool> {
-    let rows = core.catalog.records_of(row.id).await?;
+pub(crate) async fn move_out(
+    core: &Arc<Core>,
+    committer: &Committer,
+    row: &BatchRow,
+    rows: &[RecordRow],
+) -> Result<bool> {
     let held = row.holders.iter().filter(|h| h.state == HolderState::Held);
     let loaded = load_batch(core, row.id, &held.map(|h| h.backend.clone()).collect::<Vec<_>>()).await;
     let mut wishes = Vec::new();
