@@ -123,6 +123,9 @@ fn many(options: &Options) -> (u64, u64) {
                     if number >= options.histories {
                         return;
                     }
+                    if number > 0 && number % 5_000 == 0 {
+                        eprintln!("{number} histories in {} s", begin.elapsed().as_secs());
+                    }
                     let seed = options.seed.wrapping_add(number);
                     match run(&History::new(seed), How::default()) {
                         Ok(report) => _ = calls.fetch_add(report.calls, Ordering::Relaxed),

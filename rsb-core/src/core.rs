@@ -62,7 +62,7 @@ pub(crate) struct Core {
     /// The catalog is being made anew, or was not made to the end: what it does not show may be there.
     catalog_partial: AtomicBool,
     /// Held together by those who change the catalog or remove what it does not name, alone by the one who makes it anew.
-    /// `moving` is taken first. Nobody may wait for a commit while holding it: the commit would wait for the one who waits to hold it alone.
+    /// `moving` is taken before it, `changing_batch` after it. Nobody may wait for a commit while holding it: the commit would wait for the one who waits to hold it alone.
     pub whole: tokio::sync::RwLock<()>,
     /// One revision of a version is written at a time: two writers of the same number would lose one of them.
     revisions: Vec<tokio::sync::Mutex<()>>,
@@ -209,6 +209,14 @@ impl Core {
             "the catalog of repository {:?} is being rebuilt; try again when it is done (`rsb catalog rebuild` ends a rebuild that was broken off)",
             self.config.name
         )))
+    }
+
+    /// Keeps the catalog from being made anew while held; an error where it does not show all there is. Whoever removes what the
+    /// catalog does not name, or says that it names nothing, has this.
+    pub async fn hold_whole(&self) -> Result<tokio::sync::RwLockReadGuard<'_, ()>> {
+        let whole = self.whole.read().await;
+        self.check_catalog_whole()?;
+        Ok(whole)
     }
 
     /// Why it was closed to writes, apart from an uncertain history.

@@ -55,8 +55,7 @@ pub(crate) async fn sweep(
         spared: BTreeSet::new(),
         incomplete: caught_up.incomplete,
     };
-    let whole = core.whole.read().await;
-    core.check_catalog_whole()?;
+    let whole = core.hold_whole().await?;
     let certain = sweep.batches(&mut report).await?;
     if !report.unreachable.is_empty() {
         return Ok(report);
@@ -67,15 +66,13 @@ pub(crate) async fn sweep(
         return Ok(report);
     }
     if certain && report.unreachable.is_empty() && !request.dry_run {
-        let _whole = core.whole.read().await;
-        core.check_catalog_whole()?;
+        let _whole = core.hold_whole().await?;
         sweep.tombstones(&mut report).await?;
     }
     if !request.dry_run {
         report.batches_compacted = compact(core, committer, sweep.horizon_ms, progress).await?;
     }
-    let _whole = core.whole.read().await;
-    core.check_catalog_whole()?;
+    let _whole = core.hold_whole().await?;
     sweep.dead_batches(&mut report).await?;
     if !request.dry_run {
         forgotten_lines(core).await?;
@@ -124,8 +121,7 @@ impl Sweep<'_> {
     async fn shards(&self, report: &mut SweepReport) -> Result<()> {
         let core = self.core;
         let _alone = core.moving.write().await;
-        let _whole = core.whole.read().await;
-        core.check_catalog_whole()?;
+        let _whole = core.hold_whole().await?;
         // The listing comes before the catalog is read: what is committed in between is seen as named.
         let listed = list_all(core, paths::shards(), None, |meta| {
             Some((paths::parse_shard(&meta.location), meta.size, meta.last_modified.timestamp_millis(), meta.location))

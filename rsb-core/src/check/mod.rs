@@ -74,6 +74,33 @@ pub(crate) struct Seen {
     pub health: ObjectHealth,
     pub bytes_read: u64,
     pub sound: Vec<LedgerItem>,
+    /// What each of the findings is about, as the ledger names it: by the time that it is noted the object may be another.
+    lost: Vec<LedgerItem>,
+}
+
+impl Seen {
+    fn of(health: ObjectHealth) -> Self {
+        Self { health, bytes_read: 0, sound: Vec::new(), lost: Vec::new() }
+    }
+
+    fn lose(&mut self, item: LedgerItem, finding: Finding) {
+        self.lost.push(item);
+        self.health.findings.push(finding);
+    }
+
+    /// What the ledger is to know of it. What cannot be reached is not known to be lost.
+    fn lines(&self, noted_ms: u64) -> Vec<LedgerEntry> {
+        let lines = self.lost.iter().zip(&self.health.findings).filter_map(|(item, f)| {
+            let reason = match f.kind {
+                FindingKind::ShardMissing | FindingKind::CopyMissing => LedgerReason::Missing,
+                FindingKind::ShardCorrupt | FindingKind::CopyCorrupt => LedgerReason::Corrupt,
+                FindingKind::Unreachable => return None,
+            };
+            let (bucket, key) = (self.health.bucket.clone(), self.health.key.clone());
+            Some(LedgerEntry { item: item.clone(), backend: f.backend.clone(), bucket, key, reason, noted_ms })
+        });
+        lines.collect()
+    }
 }
 
 /// Live versions in a scope.
@@ -173,19 +200,15 @@ impl Checker {
     pub async fn look(&self, entry: Entry) -> Result<Seen> {
         let batch = self.core.catalog.batch(entry.at.batch).await?;
         let manifest = &entry.manifest;
-        let mut seen = Seen {
-            health: ObjectHealth {
-                bucket: manifest.bucket.clone(),
-                key: manifest.key.clone(),
-                version: manifest.version,
-                size: manifest.size,
-                margin: 0,
-                full_margin: manifest.scheme().map_or(0, |s| s.m() as i32),
-                findings: Vec::new(),
-            },
-            bytes_read: 0,
-            sound: Vec::new(),
-        };
+        let mut seen = Seen::of(ObjectHealth {
+            bucket: manifest.bucket.clone(),
+            key: manifest.key.clone(),
+            version: manifest.version,
+            size: manifest.size,
+            margin: 0,
+            full_margin: manifest.scheme().map_or(0, |s| s.m() as i32),
+            findings: Vec::new(),
+        });
         let good_copies = match &batch {
             Some(row) => {
                 let shards = match &entry.manifest.body {
@@ -230,7 +253,7 @@ impl Checker {
                 Err(fault) => {
                     let doubtful = row.holders.iter().find(|h| h.copy == copy).map(|h| h.backend.as_str());
                     let backend = held.get(&copy).copied().or(doubtful).unwrap_or("none");
-                    seen.health.findings.push(finding(&fault, backend, None, copy));
+                    seen.lose(item, finding(&fault, backend, None, copy));
                 }
             }
         }
@@ -285,7 +308,7 @@ impl Checker {
                 }
                 Err(fault) => {
                     let backend = piece.shards[index].as_ref().map_or("", |at| at.backend.as_str());
-                    seen.health.findings.push(finding(&fault, backend, Some(segment), index as u16));
+                    seen.lose(piece.ledger_item(index), finding(&fault, backend, Some(segment), index as u16));
                 }
             }
         }
@@ -326,27 +349,13 @@ impl Checker {
         let health = &seen.health;
         let entry = self.core.catalog.entry(&health.bucket, &health.key, Some(health.version)).await?;
         let Some(entry) = entry else { return Ok(()) };
-        let ids: Vec<DataId> = entry.manifest.data_ids().collect();
-        let lines = health.findings.iter().filter_map(|f| {
-            let reason = match f.kind {
-                FindingKind::ShardMissing | FindingKind::CopyMissing => LedgerReason::Missing,
-                FindingKind::ShardCorrupt | FindingKind::CopyCorrupt => LedgerReason::Corrupt,
-                FindingKind::Unreachable => return None,
-            };
-            let item = match f.segment {
-                Some(segment) => LedgerItem::Shard { data_id: *ids.get(segment as usize)?, index: f.index },
-                None => LedgerItem::Copy { batch: entry.at.batch, copy: f.index },
-            };
-            Some(LedgerEntry {
-                item,
-                backend: f.backend.clone(),
-                bucket: health.bucket.clone(),
-                key: health.key.clone(),
-                reason,
-                noted_ms: self.core.env.now_ms(),
-            })
+        // A move may have given it other segments, or put its record elsewhere, since it was looked at.
+        let ids: BTreeSet<DataId> = entry.manifest.data_ids().collect();
+        let mut lines = seen.lines(self.core.env.now_ms());
+        lines.retain(|line| match &line.item {
+            LedgerItem::Shard { data_id, .. } => ids.contains(data_id),
+            LedgerItem::Copy { batch, .. } => *batch == entry.at.batch,
         });
-        let lines: Vec<LedgerEntry> = lines.collect();
         if lines.is_empty() { Ok(()) } else { self.core.catalog.ledger_add(lines).await }
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Checker, Seen};
-use crate::api::{CheckReport, Depth, FindingKind, ObjectHealth, Scope};
-use crate::catalog::{Entry, LedgerEntry, LedgerItem, LedgerReason, Located, RecordRow};
+use crate::api::{CheckReport, Depth, ObjectHealth, Scope};
+use crate::catalog::{Entry, Located, RecordRow};
 use crate::core::Core;
 use crate::env::Flaw;
 use crate::error::Result;
@@ -63,22 +63,7 @@ impl Checker {
         if self.depth == Depth::Full {
             self.core.catalog.ledger_remove(&seen.sound).await?;
         }
-        let lines = seen.health.findings.iter().filter_map(|finding| {
-            let reason = match finding.kind {
-                FindingKind::CopyCorrupt | FindingKind::ShardCorrupt => LedgerReason::Corrupt,
-                FindingKind::CopyMissing | FindingKind::ShardMissing => LedgerReason::Missing,
-                FindingKind::Unreachable => return None,
-            };
-            Some(LedgerEntry {
-                item: LedgerItem::Copy { batch: record.at.batch, copy: finding.index },
-                backend: finding.backend.clone(),
-                bucket: record.bucket.clone(),
-                key: record.key.clone(),
-                reason,
-                noted_ms: self.core.env.now_ms(),
-            })
-        });
-        let lines: Vec<LedgerEntry> = lines.collect();
+        let lines = seen.lines(self.core.env.now_ms());
         if lines.is_empty() || self.core.catalog.batch(record.at.batch).await?.is_none() {
             return Ok(());
         }
@@ -88,19 +73,15 @@ impl Checker {
     /// Looks at the copies of such a record. Its key is empty where it is a bucket's.
     pub async fn look_at_other(&self, Other(record): &Other) -> Result<Seen> {
         let batch = self.core.catalog.batch(record.at.batch).await?;
-        let mut seen = Seen {
-            health: ObjectHealth {
-                bucket: record.bucket.clone(),
-                key: record.key.clone(),
-                version: record.version,
-                size: 0,
-                margin: 0,
-                full_margin: 0,
-                findings: Vec::new(),
-            },
-            bytes_read: 0,
-            sound: Vec::new(),
-        };
+        let mut seen = Seen::of(ObjectHealth {
+            bucket: record.bucket.clone(),
+            key: record.key.clone(),
+            version: record.version,
+            size: 0,
+            margin: 0,
+            full_margin: 0,
+            findings: Vec::new(),
+        });
         // Gone meanwhile: nothing is missing.
         let Some(row) = batch else { return Ok(seen) };
         let good = self.look_at_copies(record.at.extent, &row, usize::from(row.copies), &mut seen).await;

@@ -108,18 +108,20 @@ impl Mover<'_> {
     pub(super) async fn move_copies_of(&self, id: BatchId, from: &str, to: Option<&str>, only: bool) -> Result<u64> {
         self.progress.ready().await?;
         let core = self.core;
-        // Nobody removes the batch meanwhile, and nobody else changes who holds it.
-        let Some(_lease) = core.leases.take([id.0]) else { return Ok(0) };
-        let _changing = core.changing_batch(id).await;
-        let Some(mut row) = core.catalog.batch(id).await? else { return Ok(0) };
-        if !is_live(core, id).await? {
-            return Ok(0);
-        }
+        let Some(row) = core.catalog.batch(id).await? else { return Ok(0) };
         let mut moved = 0;
         for copy in missing_without(&row, from) {
             self.progress.check()?;
             let _memory = core.read_memory.take(3 * row.len_bytes).await?;
             self.throttle.take(2 * row.len_bytes, self.progress).await?;
+            let _whole = core.hold_whole().await?;
+            // Nobody removes the batch meanwhile, and nobody else changes who holds it.
+            let Some(_lease) = core.leases.take([id.0]) else { return Ok(moved) };
+            let _changing = core.changing_batch(id).await;
+            let Some(mut row) = core.catalog.batch(id).await? else { return Ok(moved) };
+            if !is_live(core, id).await? || !missing_without(&row, from).contains(&copy) {
+                continue;
+            }
             let source = self.copy_of(&row, copy, from).await?;
             let keepers: Vec<String> = keepers(&row, from).into_iter().map(str::to_owned).collect();
             let names: Vec<&str> = keepers.iter().map(String::as_str).collect();

@@ -107,6 +107,7 @@ impl Mover<'_> {
 
     async fn forget_copy(&self, row: BatchRow, from: &str, lost: bool) -> Result<()> {
         let core = self.core;
+        let _whole = core.hold_whole().await?;
         if !is_live(core, row.id).await? && !lost {
             // What was replaced by what is in doubt may be what was acknowledged.
             if core.catalog.value(UNDECIDED).await?.is_some() {
@@ -151,6 +152,7 @@ impl Mover<'_> {
     pub(super) async fn remove_moved(&self, from: &str) -> Result<()> {
         // Nobody brings a shard there between looking at what is named and removing what is not.
         let _alone = self.core.moving.write().await;
+        let _whole = self.core.hold_whole().await?;
         let Ok(files) = list(self, from, paths::shards()).await else { return Ok(()) };
         let named = named_on(self.core, from).await?;
         let shards: Vec<(DataId, usize, ObjectMeta)> = files
@@ -172,6 +174,7 @@ impl Mover<'_> {
     /// Takes out of the ledger what it has of the backend and is whole elsewhere.
     async fn settle_ledger(&self, from: &str) -> Result<()> {
         let catalog = &self.core.catalog;
+        let _whole = self.core.hold_whole().await?;
         for line in ledger_of(self.core, from).await? {
             let settled = match &line.item {
                 LedgerItem::Copy { batch, copy } => match catalog.batch(*batch).await? {
@@ -242,6 +245,7 @@ async fn list(mover: &Mover<'_>, name: &str, folder: Path) -> Result<Vec<ObjectM
 /// Compares what the catalog names on a backend with what the backend lists.
 async fn prove(mover: &Mover<'_>, name: &str) -> Result<DrainProof> {
     let core = mover.core;
+    let _whole = core.hold_whole().await?;
     let shards = list(mover, name, paths::shards()).await;
     let batches = list(mover, name, paths::manifests()).await;
     let named = named_on(core, name).await?;

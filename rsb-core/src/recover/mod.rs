@@ -262,8 +262,7 @@ pub(crate) fn judge_certainty(core: &Core, report: &RebuildReport) {
 
 /// Compares the catalog with what a rebuild would make of the backends; changes nothing.
 pub(crate) async fn verify(core: &Arc<Core>, progress: &Progress) -> Result<VerifyReport> {
-    let _whole = core.whole.read().await;
-    core.check_catalog_whole()?;
+    let _whole = core.hold_whole().await?;
     let fresh = MemoryCatalog::default();
     let rebuilt = catch_up(core, &fresh, None, false, progress).await?;
     let (ours, theirs) = (all_versions(core.catalog.as_ref()).await?, all_versions(&fresh).await?);

@@ -38,6 +38,7 @@ struct Shown {
 
 /// Compares what a backend shows with what the catalog says of it. `Unavailable` where it cannot be listed.
 pub(crate) async fn reconcile(core: &Arc<Core>, backend: &Backend) -> Result<Missed> {
+    let _whole = core.whole.read().await;
     // The listing comes first: what is written meanwhile may be taken for missing, which is looked at once more.
     let shown = Shown {
         shards: list(backend, paths::shards(), paths::parse_shard).await?,
@@ -189,6 +190,7 @@ async fn note(
 /// Deletes what should have gone from a backend while it was away: manifest files with nothing live in them. Nothing while
 /// the catalog shows what is in doubt: what that replaced may be what was acknowledged.
 pub(crate) async fn make_up_for_deletes(core: &Core, backend: &Backend) -> Result<u64> {
+    let _whole = core.hold_whole().await?;
     if core.catalog.value(UNDECIDED).await?.is_some() {
         return Ok(0);
     }

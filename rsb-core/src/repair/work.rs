@@ -197,9 +197,10 @@ pub(crate) async fn repair_copies(
     write: &[(u16, String)],
     report: &mut RepairReport,
 ) -> Result<()> {
+    let whole = core.hold_whole().await?;
     // Nobody removes the batch meanwhile, and nobody else changes who holds it.
     let Some(_lease) = core.leases.take([batch.0]) else { return Ok(()) };
-    let _changing = core.changing_batch(batch).await;
+    let changing = core.changing_batch(batch).await;
     let Some(row) = core.catalog.batch(batch).await? else { return Ok(()) };
     let backends: Vec<String> =
         row.holders.iter().filter(|h| h.state == HolderState::Held).map(|h| h.backend.clone()).collect();
@@ -212,6 +213,8 @@ pub(crate) async fn repair_copies(
         // A record that lies in it and is dead has lost its shards, so no more copies can be made: what lives is written anew.
         Err(error) if error.kind() == ErrorKind::Unreadable => {
             let rows = core.catalog.records_of(batch).await?;
+            // Whoever waits for a commit holds neither.
+            drop((whole, changing));
             return if move_out(core, committer, &row, &rows).await? { Ok(()) } else { Err(error) };
         }
         Err(error) => return Err(error),

@@ -83,6 +83,8 @@ pub(super) struct State {
     /// Which backends acknowledged a write of a path.
     pub acked: BTreeMap<Path, BTreeSet<usize>>,
     pub ops: u64,
+    /// Pauses between what tasks do.
+    moments: u64,
     trace: blake3::Hasher,
     log: Option<String>,
     base_ms: u64,
@@ -100,6 +102,8 @@ pub(super) struct World(Arc<Mutex<State>>);
 
 /// A write that was given up may land so much later.
 pub(super) const LATEST_MS: u64 = 60_000;
+/// A history with more pauses than this never comes to its end: a task goes round in circles.
+const MOST_MOMENTS: u64 = 1_000_000;
 /// So long a stale backend lags.
 pub(super) const STALE_MS: u64 = 60_000;
 
@@ -111,6 +115,7 @@ impl World {
             disks: (0..disks).map(|_| Disk::default()).collect(),
             acked: BTreeMap::new(),
             ops: 0,
+            moments: 0,
             trace: blake3::Hasher::new(),
             log: with_log.then(String::new),
             base_ms: 1_700_000_000_000,
@@ -169,7 +174,12 @@ impl World {
 
     /// A pause of no length, or of a moment: what else is ready may go first.
     pub async fn moment(&self) {
-        let turn = self.lock().rng.below(8);
+        let turn = {
+            let mut state = self.lock();
+            state.moments += 1;
+            assert!(state.moments <= MOST_MOMENTS, "it goes round in circles");
+            state.rng.below(8)
+        };
         match turn {
             0..4 => {}
             4..6 => tokio::task::yield_now().await,
