@@ -196,7 +196,8 @@ fn margin_without(pieces: &[Piece], findings: &[Finding], masked: &[String]) -> 
         let good = piece.shards.iter().enumerate().filter(|(index, at)| {
             at.as_ref().is_some_and(|at| !masked.contains(&at.backend)) && !lost(number, *index, piece.batch.is_some())
         });
-        good.count() as i32 - piece.scheme.k() as i32
+        let needed = if piece.layout.len == 0 { 1 } else { piece.scheme.k() };
+        good.count() as i32 - needed as i32
     });
     margins.min().unwrap_or(0)
 }

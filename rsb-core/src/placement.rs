@@ -145,6 +145,12 @@ pub fn place<'a>(
     std::iter::from_fn(|| placer.next(|b| b.role() == Role::Active)).take(n).collect()
 }
 
+/// A backend holds one shard of a segment: of two on one both would be lost with it.
+pub(crate) fn two_on_one(backend: &str, has: usize, gets: usize) -> Error {
+    let sentence = format!("backend {backend:?} was given shard {has} while shard {gets} was brought there; try again");
+    Error::unavailable(sentence).backends([backend])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

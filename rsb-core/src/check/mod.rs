@@ -220,7 +220,11 @@ impl Checker {
             None => 0,
         };
         seen.health.margin = match &manifest.body {
-            Body::Inline(body) => good_copies as i32 - body.scheme.k() as i32,
+            // The record itself is needed too.
+            Body::Inline(_) => {
+                let needed = manifest.inline_needs().unwrap_or(0).max(1);
+                (good_copies as i32 - needed as i32).min(seen.health.full_margin)
+            }
             Body::None => good_copies as i32 - 1,
             Body::Segments(_) => {
                 let mut margin = good_copies as i32 - 1;

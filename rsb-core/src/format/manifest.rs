@@ -436,6 +436,15 @@ impl Manifest {
         segments.iter().map(|s| s.data_id)
     }
 
+    /// How many copies' blocks an inline object is restored from; 0 for an empty one, whose blocks are empty.
+    pub(crate) fn inline_needs(&self) -> Option<usize> {
+        match &self.body {
+            Body::Inline(_) if self.size == 0 => Some(0),
+            Body::Inline(body) => Some(body.scheme.k()),
+            Body::None | Body::Segments(_) => None,
+        }
+    }
+
     /// The scheme of its first segment; `None` when it holds no bytes.
     pub fn scheme(&self) -> Option<Scheme> {
         match &self.body {

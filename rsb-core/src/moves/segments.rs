@@ -8,6 +8,7 @@ use super::shards::file_len;
 use super::target::Wish;
 use super::{CHUNK, CHUNK_BYTES, Mover, REVISIONS};
 use crate::api::ObjectInfo;
+use crate::backend::Backend;
 use crate::catalog::{Entry, LedgerItem};
 use crate::core::{Ask, Core, delete_files};
 use crate::error::{ErrorKind, Result};
@@ -15,6 +16,7 @@ use crate::format::manifest::{Body, Manifest, SegmentedBody};
 use crate::format::paths;
 use crate::id::{DataId, VersionId};
 use crate::lease::Lease;
+use crate::placement::two_on_one;
 use crate::read::hold_entry;
 use crate::read::piece::Piece;
 use crate::write::revise::revise;
@@ -167,23 +169,33 @@ impl Mover<'_> {
         self.progress.check()?;
         let core = self.core;
         // What was deleted or moved since it was found is passed over.
-        let Some(entry) = core.catalog.referrers(job.data_id).await?.into_iter().next() else { return Ok(None) };
+        let referrers = core.catalog.referrers(job.data_id).await?;
+        let views = views_of(&referrers, job.data_id);
+        let names_it = |(_, piece): &&(&Entry, Piece)| on(piece, &job.from).any(|index| index == job.index);
+        let Some((entry, piece)) = views.iter().find(names_it) else { return Ok(None) };
         let object = (entry.manifest.bucket.clone(), entry.manifest.key.clone());
-        let Some(held) = hold_entry(core, entry).await? else { return Ok(None) };
-        let Some(piece) = held.pieces.into_iter().find(|p| p.data_id == job.data_id) else { return Ok(None) };
-        if !on(&piece, &job.from).any(|index| index == job.index) {
-            return Ok(None);
-        }
-        let names = holders(&piece);
-        let to = wish(core, &piece, &names, &job.from, job.to.as_deref()).target(core);
-        let Some(to) = to.filter(|to| !job.only || job.to.as_deref() == Some(to.name())) else {
+        let Some(held) = hold_entry(core, (*entry).clone()).await? else { return Ok(None) };
+        let names: BTreeSet<&str> = views.iter().flat_map(|(_, piece)| holders(piece)).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        let to = match elsewhere(core, &views, &job, piece) {
+            Some(to) => Some(to),
+            None => {
+                let to = wish(core, piece, &names, &job.from, job.to.as_deref()).target(core);
+                let stays = job.only && to.is_none_or(|to| job.to.as_deref() != Some(to.name()));
+                if stays {
+                    return Ok(None);
+                }
+                to
+            }
+        };
+        let Some(to) = to else {
             self.failed(format!(
                 "{}/{}: no backend that answers may take its shard {} from {:?}; add one, or bring one back",
                 object.0, object.1, job.index, job.from
             ));
             return Ok(None);
         };
-        self.bring(&piece, job.index, to, &object).await.map_err(|e| match e.kind() {
+        self.bring(piece, job.index, to, &object).await.map_err(|e| match e.kind() {
             ErrorKind::Cancelled => e,
             kind => crate::Error::new(kind, format!("{}/{}: {}", object.0, object.1, e.message())),
         })?;
@@ -231,10 +243,7 @@ impl Mover<'_> {
         (bucket, key, version): (String, String, VersionId),
         changes: &BySegment<'_>,
     ) -> (String, String, Result<ObjectInfo>) {
-        let change = |manifest: &mut Manifest| {
-            place_anew(manifest, changes);
-            Ok(())
-        };
+        let change = |manifest: &mut Manifest| place_anew(manifest, changes);
         let done = revise(self.core, self.committer, (&bucket, &key), Some(version), change).await;
         (bucket, key, done)
     }
@@ -262,15 +271,34 @@ fn by_segment(changes: &[Change]) -> BySegment<'_> {
     out
 }
 
-/// Puts the new places in a manifest, where it still has the old ones.
-fn place_anew(manifest: &mut Manifest, changes: &BySegment<'_>) {
-    let Body::Segments(old) = &manifest.body else { return };
+/// A segment as each of these versions has it.
+fn views_of(referrers: &[Entry], id: DataId) -> Vec<(&Entry, Piece)> {
+    let view = |entry| Some((entry, Piece::of_entry(entry, None).into_iter().find(|piece| piece.data_id == id)?));
+    referrers.iter().filter_map(view).collect()
+}
+
+/// Where another version that shares the segment has the shard by now: one was copied, or could not be described, while it
+/// was moved.
+fn elsewhere<'c>(core: &'c Core, views: &[(&Entry, Piece)], job: &Job, piece: &Piece) -> Option<&'c Backend> {
+    let own = holders(piece);
+    let places = views.iter().filter_map(|(_, other)| other.shards.get(job.index)?.as_ref());
+    let mut others = places.map(|at| at.backend.as_str()).filter(|name| !own.contains(name));
+    others.find_map(|name| core.admitted(name).filter(|b| b.is_writable()))
+}
+
+/// Puts the new places in a manifest, where it still has the old ones. An error where one of them has another shard of the
+/// segment by now: then what was moved has not moved for this version.
+fn place_anew(manifest: &mut Manifest, changes: &BySegment<'_>) -> Result<()> {
+    let Body::Segments(old) = &manifest.body else { return Ok(()) };
     let mut body = SegmentedBody::default();
     let mut changed = false;
     for view in old.views() {
         let mut backends = view.backends.clone();
         for change in changes.get(&view.data_id).into_iter().flatten() {
             if backends.get(change.index).is_some_and(|name| *name == change.from) {
+                if let Some(index) = backends.iter().position(|name| *name == change.to) {
+                    return Err(two_on_one(&change.to, index, change.index));
+                }
                 backends[change.index] = &change.to;
                 changed = true;
             }
@@ -280,4 +308,5 @@ fn place_anew(manifest: &mut Manifest, changes: &BySegment<'_>) {
     if changed {
         manifest.body = Body::Segments(body);
     }
+    Ok(())
 }

@@ -10,7 +10,7 @@ use crate::catalog::{BatchRow, Holder, HolderState, Located, LocatedRecord};
 use crate::core::{Core, Fault, FaultKind, error_sentence, get_all};
 use crate::error::{Error, Result};
 use crate::format::batch::{BatchImage, Extent, InlineShards, MAX_RECORD_LEN, read_copy};
-use crate::format::manifest::{Body, Manifest, Record};
+use crate::format::manifest::{Body, Record};
 use crate::format::paths;
 use crate::health::Op;
 use crate::id::BatchId;
@@ -160,9 +160,7 @@ impl Loaded {
     /// How many more copies must be read so that any copy can be made; of what is not known yet, one.
     fn wanting(&self) -> usize {
         let of_record = |r: &LoadedRecord| match &r.record {
-            Record::Version(Manifest { body: Body::Inline(body), .. }) => {
-                body.scheme.k().saturating_sub(r.inline.len())
-            }
+            Record::Version(manifest) => manifest.inline_needs().unwrap_or(0).saturating_sub(r.inline.len()),
             _ => 0,
         };
         self.records.values().map(of_record).max().unwrap_or_default().max(usize::from(self.holders.is_empty()))
@@ -212,6 +210,9 @@ impl Loaded {
         let Record::Version(manifest) = &loaded.record else { return Ok(InlineShards::default()) };
         let Body::Inline(body) = &manifest.body else { return Ok(InlineShards::default()) };
         let n = body.scheme.n();
+        if manifest.size == 0 {
+            return Ok(InlineShards { data_id: Some(body.data_id), blocks: vec![Bytes::new(); n] });
+        }
         let mut blocks: Vec<Option<Bytes>> = (0..n).map(|i| loaded.inline.get(&(i as u16)).cloned()).collect();
         if loaded.inline.len() < body.scheme.k() {
             return Err(Error::new(

@@ -87,7 +87,7 @@ impl Recovery<'_> {
     async fn is_good(&mut self, manifest: &Manifest, inline: usize) -> bool {
         match &manifest.body {
             Body::None => true,
-            Body::Inline(body) => inline >= body.scheme.k(),
+            Body::Inline(_) => manifest.inline_needs().is_none_or(|needed| inline >= needed),
             Body::Segments(body) => {
                 for view in body.views() {
                     // What this process removes is not worth completing: soon it is not there.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::plan::targets;
+use super::plan::{holders_in, targets};
 use crate::api::{Finding, FindingKind};
 use crate::catalog::{BatchRow, HolderState, LedgerEntry, LedgerItem};
 use crate::check::verify_shard;
@@ -116,7 +116,7 @@ pub(crate) async fn plan_segment(
     }
     healing = healing.drop(core, &sound).await?;
     let lost: Vec<&Finding> = lost.iter().collect();
-    let holders: Vec<String> = piece.shards.iter().flatten().map(|at| at.backend.clone()).collect();
+    let holders = holders_in(&referrers, id);
     let (write, waiting) = targets(core, &holders, piece.scheme.m(), &lost);
     healing.waiting += waiting.len() as u64;
     if write.is_empty() {

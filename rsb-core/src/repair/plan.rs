@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::api::{Finding, FindingKind, ObjectHealth, RepairItem, RepairPlan, RepairWork};
 use crate::backend::Backend;
-use crate::catalog::{HolderState, RecordRow};
+use crate::catalog::{Entry, HolderState, RecordRow};
 use crate::check::Other;
 use crate::core::Core;
 use crate::error::Result;
@@ -43,7 +43,8 @@ impl Planner<'_> {
             let of_it = health.findings.iter().filter(|f| f.segment == Some(number as u64));
             let lost: Vec<&Finding> = of_it.filter(is_there).collect();
             if !lost.is_empty() && self.segments.insert(piece.data_id) {
-                waiting.extend(self.add_shards(&health, &piece, &lost));
+                let holders = holders_in(&self.core.catalog.referrers(piece.data_id).await?, piece.data_id);
+                waiting.extend(self.add_shards(&health, &piece, &holders, &lost));
             }
         }
         let lost: Vec<&Finding> = health.findings.iter().filter(|f| f.segment.is_none()).collect();
@@ -57,9 +58,14 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn add_shards(&mut self, health: &ObjectHealth, piece: &Piece, lost: &[&Finding]) -> Vec<Finding> {
-        let holders: Vec<String> = piece.shards.iter().flatten().map(|at| at.backend.clone()).collect();
-        let (write, waiting) = targets(self.core, &holders, piece.scheme.m(), lost);
+    fn add_shards(
+        &mut self,
+        health: &ObjectHealth,
+        piece: &Piece,
+        holders: &[String],
+        lost: &[&Finding],
+    ) -> Vec<Finding> {
+        let (write, waiting) = targets(self.core, holders, piece.scheme.m(), lost);
         if write.is_empty() {
             return waiting;
         }
@@ -153,6 +159,13 @@ impl Planner<'_> {
             plan.price += cost(name).put_per_million / 1e6;
         }
     }
+}
+
+/// The backends that any of these versions names for a segment: two that share it may name different ones for a moment.
+pub(super) fn holders_in(referrers: &[Entry], id: DataId) -> Vec<String> {
+    let pieces = referrers.iter().flat_map(|entry| Piece::of_entry(entry, None)).filter(|piece| piece.data_id == id);
+    let names: BTreeSet<String> = pieces.flat_map(|piece| piece.shards).flatten().map(|at| at.backend).collect();
+    names.into_iter().collect()
 }
 
 /// Where each lost file goes: back to its backend, or, when that is away, to one that has no part of it yet.

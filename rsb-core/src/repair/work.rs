@@ -17,6 +17,7 @@ use crate::format::manifest::{Body, Record, SegmentedBody};
 use crate::format::paths;
 use crate::format::shard::{HEADER_LEN, ShardHeader};
 use crate::id::{BatchId, DataId};
+use crate::placement::two_on_one;
 use crate::read::piece::{Piece, ShardAt};
 use crate::read::stripes::{StripeReader, WINDOW, restore_blocks};
 use crate::recover::load_enough;
@@ -163,6 +164,10 @@ async fn revise(
         let mut backends = view.backends.clone();
         if view.data_id == data_id {
             for (index, name) in moves {
+                let index_there = backends.iter().position(|holder| holder == name);
+                if let Some(other) = index_there.filter(|other| *other != usize::from(*index)) {
+                    return Err(two_on_one(name, other, usize::from(*index)));
+                }
                 backends[usize::from(*index)] = name;
             }
         }
