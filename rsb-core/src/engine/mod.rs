@@ -431,6 +431,8 @@ async fn start_up(core: &Arc<Core>) -> Result<()> {
     if catalog.value(recover::PARTIAL).await?.is_some() {
         from = None;
     }
+    // What too few backends show is taken in newest first, so where it is broken off the low-water mark says nothing.
+    catalog.set_value(recover::PARTIAL, Some("yes".into())).await?;
     let report = recover::catch_up(core, catalog.as_ref(), from, true, &Progress::default()).await?;
     let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
     catalog.release(&open).await?;

@@ -54,6 +54,14 @@ pub(super) async fn batches_on(core: &Core, backend: &str) -> Result<Vec<BatchRo
     }
 }
 
+/// Before another copy is written over one that counts no more: a power cut must not make that one count again.
+pub(crate) async fn before_overwriting(core: &Core, holders: &[Holder], backend: &str) -> Result<()> {
+    match holders.iter().any(|h| h.backend == backend) {
+        true => core.catalog.sync().await,
+        false => Ok(()),
+    }
+}
+
 /// Numbers of the copies that no other backend holds.
 pub(super) fn missing_without(row: &BatchRow, backend: &str) -> Vec<u16> {
     let held =
@@ -147,6 +155,7 @@ impl Mover<'_> {
         let core = self.core;
         let path = paths::batch(row.id);
         let name = target.name().to_owned();
+        before_overwriting(core, &row.holders, &name).await?;
         // Known before it is written, so that it goes when the batch goes.
         row.holders.retain(|h| h.backend != name);
         row.holders.push(Holder { backend: name.clone(), copy, state: HolderState::Doubtful });

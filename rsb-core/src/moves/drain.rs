@@ -98,7 +98,13 @@ impl Mover<'_> {
             let page = self.core.catalog.batches_after(after, 1000).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id);
-            for row in page.into_iter().filter(|row| row.holders.iter().any(|h| h.backend == from)) {
+            let here: Vec<BatchRow> =
+                page.into_iter().filter(|row| row.holders.iter().any(|h| h.backend == from)).collect();
+            if !here.is_empty() {
+                // A power cut must not make a copy count again that has been removed.
+                self.core.catalog.sync().await?;
+            }
+            for row in here {
                 self.progress.ready().await?;
                 self.forget_copy(row, from, lost).await?;
             }
@@ -123,7 +129,11 @@ impl Mover<'_> {
             return Ok(());
         }
         let _changing = core.changing_batch(row.id).await;
+        let synced = row.holders;
         let Some(mut row) = core.catalog.batch(row.id).await? else { return Ok(()) };
+        if row.holders != synced {
+            core.catalog.sync().await?;
+        }
         if counts_on(&row, from) && !missing_without(&row, from).is_empty() && is_live(core, row.id).await? {
             return Ok(());
         }

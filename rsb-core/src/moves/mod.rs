@@ -28,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 pub(crate) use self::bill::Meter;
+pub(crate) use self::copies::before_overwriting;
 pub(crate) use self::journal::{JOURNAL, apply, cancel, list, pause};
 pub(crate) use self::plan::{check, plan};
 use self::throttle::Throttle;

@@ -17,6 +17,7 @@ use crate::format::manifest::{Body, Record, SegmentedBody};
 use crate::format::paths;
 use crate::format::shard::{HEADER_LEN, ShardHeader};
 use crate::id::{BatchId, DataId};
+use crate::moves::before_overwriting;
 use crate::placement::two_on_one;
 use crate::read::piece::{Piece, ShardAt};
 use crate::read::stripes::{StripeReader, WINDOW, restore_blocks};
@@ -228,6 +229,8 @@ pub(crate) async fn repair_copies(
         row.holders.into_iter().map(|h| ((h.backend.clone(), h.copy), h)).collect();
     let mut first_error = None;
     for (copy, name) in write {
+        let holds: Vec<Holder> = holders.values().filter(|h| h.copy != *copy).cloned().collect();
+        before_overwriting(core, &holds, name).await?;
         let payload = image.copy(&core.checksums, *copy);
         // What succeeds stays, whatever becomes of the rest.
         if let Err(error) = write_copy(core, batch, name, payload, report).await {
