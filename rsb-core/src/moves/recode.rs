@@ -145,6 +145,8 @@ impl Mover<'_> {
         let _together = core.moving.read().await;
         let Some(held) = hold_entry(core, entry.clone()).await? else { return Ok(()) };
         let object = (entry.manifest.bucket.clone(), entry.manifest.key.clone());
+        // Between one version and the next that is to name it, what was coded anew may be named by nobody: the one was deleted.
+        let new = core.leases.take(chunk.iter().map(|(_, id)| id.0));
         let jobs = chunk.iter().map(|(piece, id)| self.recode_segment(piece, *id, &object, coder));
         let recoded = stream::iter(jobs.collect::<Vec<_>>()).buffer_unordered(self.parallel);
         let recoded: BTreeMap<DataId, Recoded> = recoded.try_collect().await?;
@@ -165,7 +167,7 @@ impl Mover<'_> {
                 Err(error) => self.failed(format!("{bucket}/{key}: {}", error.message())),
             }
         }
-        drop(held);
+        drop((held, new));
         Ok(())
     }
 
