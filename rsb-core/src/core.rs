@@ -1,6 +1,6 @@
 //! What all parts of an opened repository share, and the few ways in which they talk to a backend.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,6 +64,8 @@ pub(crate) struct Core {
     /// Held together by those who change the catalog or remove what it does not name, alone by the one who makes it anew.
     /// `moving` is taken before it, `changing_batch` after it. Nobody may wait for a commit while holding it: the commit would wait for the one who waits to hold it alone.
     pub whole: tokio::sync::RwLock<()>,
+    /// Held together from looking a version up to having leases on what it points at.
+    pub looking_up: tokio::sync::RwLock<()>,
     /// One revision of a version is written at a time: two writers of the same number would lose one of them.
     revisions: Vec<tokio::sync::Mutex<()>>,
     /// Held from looking at an upload's parts to changing what it has, so that none is removed while it is completed.
@@ -137,6 +139,7 @@ impl Core {
             uncertain: Mutex::default(),
             catalog_partial: AtomicBool::new(false),
             whole: tokio::sync::RwLock::default(),
+            looking_up: tokio::sync::RwLock::default(),
             revisions: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             uploads: (0..REVISION_LOCKS).map(|_| Arc::default()).collect(),
             batches: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
@@ -217,6 +220,13 @@ impl Core {
         let whole = self.whole.read().await;
         self.check_catalog_whole()?;
         Ok(whole)
+    }
+
+    /// The ids of what is read, or copied, by somebody who may have looked it up before it was moved: whoever looks up from now
+    /// on sees what the catalog has now.
+    pub async fn held_by_now(&self) -> HashSet<uuid::Uuid> {
+        drop(self.looking_up.write().await);
+        self.leases.held()
     }
 
     /// Why it was closed to writes, apart from an uncertain history.

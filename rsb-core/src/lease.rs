@@ -105,6 +105,11 @@ impl Leases {
         !lock(&self.0.0).held.contains_key(&id)
     }
 
+    /// The ids that somebody has a lease on.
+    pub fn held(&self) -> HashSet<Uuid> {
+        lock(&self.0.0).held.keys().copied().collect()
+    }
+
     /// The files of these ids, which are marked, are deleted from now on: nothing needs them.
     pub fn remove(&self, ids: impl IntoIterator<Item = Uuid>) {
         lock(&self.0.0).removed.add(ids);

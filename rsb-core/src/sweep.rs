@@ -11,7 +11,7 @@ use crate::catalog::{Holder, HolderState, LedgerItem};
 use crate::core::{Ask, Core, delete_files};
 use crate::env::Flaw;
 use crate::error::Result;
-use crate::format::manifest::{Body, Record};
+use crate::format::manifest::{Body, Record, SegmentView};
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
 use crate::recover::{catch_up, decide, list_all, load_batch};
@@ -132,6 +132,7 @@ impl Sweep<'_> {
             return Ok(());
         }
         let first_arriving = core.first_arriving();
+        let held = core.held_by_now().await;
         let named = self.named_shards().await?;
         let mut garbage: Vec<(DataId, String, Path, u64)> = Vec::new();
         for (backend, files) in listed.files {
@@ -140,11 +141,13 @@ impl Sweep<'_> {
                     report.foreign += 1;
                     continue;
                 };
-                if named.get(&id).and_then(|b| b.get(index)).is_some_and(|name| *name == backend) {
+                let views = named.get(&id).map(Vec::as_slice).unwrap_or_default();
+                if views.iter().any(|view| view.get(index).is_some_and(|name| *name == backend)) {
                     continue;
                 }
                 let old = id.unix_ms() < self.horizon_ms && u64::try_from(modified_ms).unwrap_or(0) < self.horizon_ms;
-                if !old || first_arriving.is_some_and(|first| id >= first) {
+                let is_used = held.contains(&id.0) || first_arriving.is_some_and(|first| id >= first);
+                if !old || is_used {
                     report.too_young += 1;
                 } else {
                     garbage.push((id, backend.clone(), path, size));
@@ -177,8 +180,9 @@ impl Sweep<'_> {
         Ok(unnamed)
     }
 
-    /// For every data id that a live version points at, the backend of each shard.
-    async fn named_shards(&self) -> Result<HashMap<DataId, Vec<String>>> {
+    /// For every data id that a live version points at, the backend of each shard: two that share it may name different ones
+    /// for a moment.
+    async fn named_shards(&self) -> Result<Named> {
         // Parts before versions: one that is completed meanwhile has been seen as a part.
         let mut named = self.named_by_parts().await?;
         let mut after = None;
@@ -189,16 +193,16 @@ impl Sweep<'_> {
             for entry in &page {
                 let Body::Segments(body) = &entry.manifest.body else { continue };
                 for view in body.views() {
-                    named.insert(view.data_id, view.backends.iter().map(|b| (*b).to_owned()).collect());
+                    name(&mut named, &view);
                 }
             }
         }
     }
 
     /// The same for the parts of open uploads.
-    async fn named_by_parts(&self) -> Result<HashMap<DataId, Vec<String>>> {
+    async fn named_by_parts(&self) -> Result<Named> {
         let catalog = &self.core.catalog;
-        let mut named = HashMap::new();
+        let mut named = Named::new();
         let mut after = None;
         loop {
             let page = catalog.uploads_after(after, 1000).await?;
@@ -207,7 +211,7 @@ impl Sweep<'_> {
             for upload in page {
                 for part in catalog.parts(upload.id, 0, usize::MAX).await? {
                     for view in part.body.views() {
-                        named.insert(view.data_id, view.backends.iter().map(|b| (*b).to_owned()).collect());
+                        name(&mut named, &view);
                     }
                 }
             }
@@ -327,6 +331,16 @@ impl Sweep<'_> {
                 }
             }
         }
+    }
+}
+
+/// The places of each segment's shards, as each that names it has them.
+type Named = HashMap<DataId, Vec<Vec<String>>>;
+
+fn name(named: &mut Named, view: &SegmentView<'_>) {
+    let places = named.entry(view.data_id).or_default();
+    if !places.iter().any(|known| known.iter().eq(view.backends.iter())) {
+        places.push(view.backends.iter().map(|b| (*b).to_owned()).collect());
     }
 }
 

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::paths;
 use crate::id::DataId;
 use crate::placement;
+use crate::read::piece::Piece;
 use crate::recover::UNDECIDED;
 use crate::write::cleanup::remove_batch;
 
@@ -164,17 +165,25 @@ impl Mover<'_> {
         let _alone = self.core.moving.write().await;
         let _whole = self.core.hold_whole().await?;
         let Ok(files) = list(self, from, paths::shards()).await else { return Ok(()) };
+        let first_arriving = self.core.first_arriving();
+        let held = self.core.held_by_now().await;
         let named = named_on(self.core, from).await?;
-        let shards: Vec<(DataId, usize, ObjectMeta)> = files
-            .into_iter()
-            .filter_map(|meta| paths::parse_shard(&meta.location).map(|(id, index)| (id, index, meta)))
-            .filter(|(id, index, _)| !named.contains(&(*id, *index)))
-            .collect();
-        for chunk in shards.chunks(500) {
-            let ids: Vec<DataId> = chunk.iter().map(|(id, ..)| *id).collect();
-            let garbage: HashSet<DataId> = self.core.catalog.unreferenced(&ids).await?.into_iter().collect();
-            for (id, _, meta) in chunk.iter().filter(|(id, ..)| !garbage.contains(id)) {
-                self.progress.check()?;
+        let shards = files.into_iter().filter_map(|meta| {
+            let (id, index) = paths::parse_shard(&meta.location)?;
+            let is_used = held.contains(&id.0) || first_arriving.is_some_and(|first| id >= first);
+            (!named.contains(&(id, index)) && !is_used).then_some((id, index, meta))
+        });
+        for (id, index, meta) in shards {
+            self.progress.check()?;
+            if !self.core.catalog.unreferenced(&[id]).await?.is_empty() {
+                continue;
+            }
+            // One that is new may have been named since.
+            let referrers = self.core.catalog.referrers(id).await?;
+            let mut pieces =
+                referrers.iter().flat_map(|entry| Piece::of_entry(entry, None)).filter(|p| p.data_id == id);
+            let is_named = pieces.any(|piece| on(&piece, from).any(|here| here == index));
+            if !is_named {
                 self.remove_file(from, &meta.location, meta.size, id.0).await;
             }
         }

@@ -64,6 +64,7 @@ pub(crate) async fn hold(core: &Core, bucket: &str, key: &str, version: Option<V
     names::check_bucket(bucket)?;
     names::check_key(key)?;
     loop {
+        let looking_up = core.looking_up.read().await;
         // The batch may be looked up before the lease: copies of it come, but go only all together, which the lease refuses.
         let found = core.catalog.entry_and_batch(bucket, key, version).await?;
         core.check_catalog_whole()?;
@@ -73,6 +74,7 @@ pub(crate) async fn hold(core: &Core, bucket: &str, key: &str, version: Option<V
         if let Some(held) = hold_found(core, entry, batch) {
             return Ok(held);
         }
+        drop(looking_up);
         // It is being deleted: by now the catalog knows a newer state.
         tokio::task::yield_now().await;
     }

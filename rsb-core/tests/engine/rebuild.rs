@@ -1,12 +1,15 @@
 //! A record on too few backends: adopted for good, or garbage; and which of two descriptions of a version wins.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use rsb_core::catalog::MemoryCatalog;
 use rsb_core::*;
 
 use crate::gate::Refusals;
+use crate::moves::{repaired, whole};
 use crate::support::*;
 
 /// The object of an [`unacknowledged`] write.
@@ -277,5 +280,52 @@ async fn a_newer_revision_wins_when_the_old_holder_comes_back() {
         assert_eq!(world.files("s").await.len(), k + m);
         let request = CheckRequest { depth: Depth::Full, ..CheckRequest::default() };
         assert_eq!(engine.check(&request, &progress).await.unwrap().whole, 2);
+    }
+}
+
+/// The blocks of an empty object are empty, so one copy of its record says all there is to say of it.
+#[tokio::test]
+async fn an_empty_object_is_made_whole_from_any_copy() {
+    for (k, m, n) in SCHEMES {
+        let world = World::new(k, m, n);
+        unacknowledged(&world, 0, 1).await;
+        let engine = world.open(&[]).await;
+        assert_eq!(keys(&engine).await, [LATE, "old"], "{k}+{m} over {n}");
+        assert_eq!(get(&engine, LATE, None).await.unwrap(), b"");
+        whole(&engine).await;
+        keep_copies(&world, 1).await;
+        repaired(&engine).await;
+    }
+}
+
+/// What too few backends show is taken in newest first: a start that is broken off in the middle has the newest alone.
+#[tokio::test]
+async fn a_start_that_is_broken_off_is_gone_on_with() {
+    let world = World::new(2, 1, 3);
+    let engine = with_bucket(&world).await;
+    for i in 0..5 {
+        put(&engine, &format!("k{i}"), &content(400, i)).await.unwrap();
+        world.clock.turn(HOUR_MS);
+    }
+    let all = keys(&engine).await;
+    engine.close().await.unwrap();
+    world.refuse(&[0, 1, 2], Refusals { waits: true, ..Refusals::default() });
+    for turns in 0.. {
+        let catalog = Arc::new(MemoryCatalog::new());
+        let mut open = Box::pin(world.open_with(catalog.clone(), &[2]));
+        let mut opened = false;
+        for _ in 0..turns {
+            opened = futures::poll!(&mut open).is_ready();
+            if opened {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(open);
+        let engine = world.open_with(catalog, &[2]).await.unwrap();
+        assert_eq!(keys(&engine).await, all, "after {turns} turns");
+        if opened {
+            return;
+        }
     }
 }

@@ -1,0 +1,94 @@
+//! Moves beside what people and other jobs do, at every moment of them: nothing is lost, nothing waits for ever, and the
+//! ledger names nothing that is not there.
+
+use std::time::Duration;
+
+use rsb_core::catalog::LedgerItem;
+use rsb_core::*;
+
+use crate::gate::Refusals;
+use crate::moves::{lived_in, repaired};
+use crate::support::*;
+
+/// Turns of the other tasks after which something is done beside a move.
+const TURNS: std::ops::Range<usize> = 0..150;
+
+/// A repository in which nothing is answered at once, so that tasks take turns.
+async fn slow_world(k: usize, m: usize, backends: usize) -> (World, Engine) {
+    let mut world = World::new(k, m, backends);
+    // Nothing that no one names is swept meanwhile.
+    world.config.grace = Duration::from_secs(3600);
+    let (engine, _) = lived_in(&world).await;
+    let all: Vec<usize> = (0..backends).collect();
+    world.refuse(&all, Refusals { waits: true, ..Refusals::default() });
+    (world, engine)
+}
+
+/// Begins a move, lets it have so many turns, does something else, and waits for both.
+async fn beside<T>(engine: &Engine, order: Move, turns: usize, other: impl Future<Output = T>) -> T {
+    let mover = engine.clone();
+    let work = tokio::spawn(async move { mover.run_move(&order, &Progress::default()).await });
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+    }
+    let done = tokio::time::timeout(Duration::from_secs(60), other).await.expect("it comes to its end");
+    // Beside a rebuild a move may have to be begun again.
+    let _ = tokio::time::timeout(Duration::from_secs(60), work).await.expect("the move comes to its end").unwrap();
+    done
+}
+
+async fn read_all(engine: &Engine, keys: &[(&str, usize)]) {
+    for (key, len) in keys {
+        let read = tokio::time::timeout(Duration::from_secs(60), get(engine, key, None)).await;
+        let bytes = read.unwrap_or_else(|_| panic!("{key} is never read")).unwrap();
+        assert_eq!(bytes.len(), *len, "{key}");
+    }
+}
+
+fn rescheme(data_shards: usize, parity_shards: usize) -> Move {
+    MoveTask::Rescheme { scope: Scope::default(), data_shards, parity_shards }.into()
+}
+
+#[tokio::test]
+async fn what_is_coded_anew_outlives_the_first_of_those_that_share_it() {
+    for turns in TURNS {
+        let (_world, engine) = slow_world(2, 2, 4).await;
+        // It comes before the object that it was copied from.
+        beside(&engine, rescheme(2, 1), turns, delete(&engine, "copy")).await.unwrap();
+        read_all(&engine, &[("large", 250_000), ("medium", 9000), ("small", 500)]).await;
+        engine.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_rebuild_beside_a_move_loses_nothing() {
+    for turns in TURNS {
+        let (_world, engine) = slow_world(2, 1, 4).await;
+        let order = match turns % 3 {
+            0 => MoveTask::Rebalance.into(),
+            1 => MoveTask::Drain { backend: "b0".into(), to: None, lost: false }.into(),
+            _ => rescheme(1, 2),
+        };
+        let report = beside(&engine, order, turns, engine.rebuild_catalog(&Progress::default())).await.unwrap();
+        assert!(report.certain);
+        let keys = [("large", 250_000), ("copy", 250_000), ("medium", 9000), ("small", 500)];
+        read_all(&engine, &keys).await;
+        repaired(&engine).await;
+        engine.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_check_beside_a_rescheme_notes_nothing_that_is_not_there() {
+    for turns in TURNS {
+        let (_world, engine) = slow_world(2, 2, 4).await;
+        let request = CheckRequest::default();
+        beside(&engine, rescheme(2, 1), turns, engine.check(&request, &Progress::default())).await.unwrap();
+        for line in engine.ledger(None, 100).await.unwrap() {
+            if let LedgerItem::Shard { index, .. } = line.item {
+                assert!(index < 3, "after {turns} turns: {line:?}");
+            }
+        }
+        engine.close().await.unwrap();
+    }
+}
