@@ -72,12 +72,29 @@ pub(crate) async fn hold(core: &Core, bucket: &str, key: &str, version: Option<V
             return Err(not_found(core, bucket, key, version).await?);
         };
         if let Some(held) = hold_found(core, entry, batch) {
+            check_known(&held)?;
             return Ok(held);
         }
         drop(looking_up);
         // It is being deleted: by now the catalog knows a newer state.
         tokio::task::yield_now().await;
     }
+}
+
+/// Refuses a small object of which fewer copies are known than its bytes need: a few bytes might be read from fewer, and of one
+/// that was never acknowledged nothing would be left once all backends are back.
+fn check_known(held: &Held) -> Result<()> {
+    let manifest = &held.entry.manifest;
+    let Some(needed) = manifest.inline_needs() else { return Ok(()) };
+    let known = held.pieces.iter().flat_map(|piece| &piece.shards).flatten().count();
+    if known >= needed {
+        return Ok(());
+    }
+    let name = format!("{}/{}", manifest.bucket, manifest.key);
+    let sentence = format!(
+        "{name} cannot be read: {known} copies of its record are known, and {needed} are needed; bring backends back"
+    );
+    Err(Error::new(ErrorKind::Unreadable, sentence).object(name))
 }
 
 /// Takes leases on what an entry points at; `None` when it is being deleted.

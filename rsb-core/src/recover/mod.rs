@@ -21,7 +21,9 @@ pub(crate) use self::reconcile::{make_up_for_deletes, reconcile};
 use self::short::Verdict;
 use crate::api::{Progress, RebuildReport, VerifyReport};
 use crate::backend::Backend;
-use crate::catalog::{BatchRow, Catalog, Commit, LedgerEntry, LedgerItem, LedgerReason, LocatedRecord, MemoryCatalog};
+use crate::catalog::{
+    BatchRow, Catalog, Commit, Holder, HolderState, LedgerEntry, LedgerItem, LedgerReason, LocatedRecord, MemoryCatalog,
+};
 use crate::core::Core;
 use crate::env::Flaw;
 use crate::error::Result;
@@ -162,7 +164,8 @@ impl Recovery<'_> {
             self.report.undecided += 1;
             self.catalog.set_value(UNDECIDED, Some("yes".into())).await?;
         }
-        let row = BatchRow { id, len_bytes: loaded.len_bytes, copies: copies as u16, holders: loaded.holders.clone() };
+        let holders = one_of_each(self.core, loaded.holders.clone());
+        let row = BatchRow { id, len_bytes: loaded.len_bytes, copies: copies as u16, holders };
         let ledger = self.short_of(&row, &loaded);
         let commit = Commit { batch: row, records: loaded.located(), ledger, completes: Vec::new() };
         for record in loaded.records.values().filter(|r| matches!(r.record, Record::Tombstone(_))) {
@@ -196,6 +199,19 @@ impl Recovery<'_> {
         };
         missing.zip(homes).map(line).collect()
     }
+}
+
+/// A move that was broken off leaves a copy in two places: one counts, where writes may go before others, and the other goes
+/// when the batch goes.
+fn one_of_each(core: &Core, mut holders: Vec<Holder>) -> Vec<Holder> {
+    holders.sort_by_key(|h| (h.copy, core.backend(&h.backend).is_none_or(|b| !b.is_writable())));
+    let mut last = None;
+    for holder in &mut holders {
+        if last.replace(holder.copy) == Some(holder.copy) {
+            holder.state = HolderState::Doubtful;
+        }
+    }
+    holders
 }
 
 /// Empties the catalog and rebuilds it from the backends alone. Until it is done nothing is looked up in it.
