@@ -59,6 +59,8 @@ pub(crate) struct Core {
     read_only: Mutex<Option<String>>,
     /// Why the history is not sure, so that writes could contradict it.
     uncertain: Mutex<Option<String>>,
+    /// Records were taken for garbage while backends were away.
+    left_out: AtomicBool,
     /// The catalog is being made anew, or was not made to the end: what it does not show may be there.
     catalog_partial: AtomicBool,
     /// Held together by those who change the catalog or remove what it does not name, alone by the one who makes it anew.
@@ -137,6 +139,7 @@ impl Core {
             flying: Mutex::default(),
             read_only: Mutex::new(config.read_only.then(|| "it was opened read-only".to_owned())),
             uncertain: Mutex::default(),
+            left_out: AtomicBool::new(false),
             catalog_partial: AtomicBool::new(false),
             whole: tokio::sync::RwLock::default(),
             looking_up: tokio::sync::RwLock::default(),
@@ -195,6 +198,16 @@ impl Core {
 
     pub fn set_uncertain(&self, reason: Option<String>) {
         *lock(&self.uncertain) = reason;
+    }
+
+    /// Whether a backend that comes back may show that more was acknowledged than the catalog has.
+    pub fn may_lack(&self) -> bool {
+        self.is_uncertain() || self.left_out.load(Ordering::SeqCst)
+    }
+
+    /// Says whether records were taken for garbage while backends were away.
+    pub fn set_left_out(&self, left_out: bool) {
+        self.left_out.store(left_out, Ordering::SeqCst);
     }
 
     /// Says whether the catalog shows all there is.

@@ -101,8 +101,9 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
             tracing::error!(%error, "the catalog could not be rebuilt with the backends that are back");
         }
     }
-    if core.is_uncertain() && (all_answer || came_back.contains(&true)) {
-        // What it holds may be what was missing to be sure of the history.
+    if core.may_lack() && (all_answer || came_back.contains(&true)) {
+        // What it holds may be what was missing to be sure of the history, or to see that something was acknowledged.
+        let _whole = core.whole.read().await;
         match catch_up(core, core.catalog.as_ref(), None, true, &Progress::default()).await {
             Ok(report) => judge_certainty(core, &report),
             Err(error) => tracing::error!(%error, "the catalog could not catch up with a backend that came back"),

@@ -261,6 +261,7 @@ pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<Resu
 
 /// Serves read-only while more backends are missing than a sure history allows.
 pub(crate) fn judge_certainty(core: &Core, report: &RebuildReport) {
+    core.set_left_out(report.garbage > 0 && !report.unreachable.is_empty());
     if report.certain || core.config.accept_uncertain_history {
         core.set_uncertain(None);
         if !report.certain {

@@ -93,6 +93,11 @@ impl Sim {
         // What was given up lands; the watch sees who is back. It looks at all of them every five minutes.
         tokio::time::sleep(Duration::from_millis(LATEST_MS + 330_000)).await;
         self.world.lock().land();
+        if self.shaky {
+            // What was acknowledged, and looked like the rest of a write that was not, is found by the next sweep.
+            let swept = engine.sweep(SweepRequest::default(), &Progress::default()).await;
+            swept.map_err(|e| format!("a sweep although all is well again: {e}"))?;
+        }
         self.repair_all(engine).await?;
         self.damaged.clear();
         self.shaky = false;
