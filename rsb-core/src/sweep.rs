@@ -44,6 +44,7 @@ pub(crate) async fn sweep(
         && let Err(unreachable) = decide(core, progress).await?
     {
         tracing::warn!("nothing is swept: the catalog shows records of which too few copies are seen");
+        report.undecided = unreachable.is_empty();
         report.unreachable = unreachable;
         return Ok(report);
     }

@@ -219,7 +219,7 @@ pub async fn sweep(out: &Out, door: &dyn Door, dry_run: bool) -> Result<u8, Fail
     drop(watch);
     let report = report?;
     out.say(&report, || sweep_text(&report, dry_run))?;
-    Ok(if report.unreachable.is_empty() { DONE } else { SHORT })
+    Ok(if report.unreachable.is_empty() && !report.undecided { DONE } else { SHORT })
 }
 
 fn sweep_text(report: &SweepReport, dry_run: bool) -> String {
@@ -239,6 +239,9 @@ fn sweep_text(report: &SweepReport, dry_run: bool) -> String {
 fn garbage_text(report: &SweepReport, dry_run: bool) -> String {
     if !report.unreachable.is_empty() {
         return format!("nothing was removed: {} cannot be reached", report.unreachable.join(", "));
+    }
+    if report.undecided {
+        return "nothing was removed: of some records too few copies or shards are there, and what they replaced is kept; run `rsb repair`, then sweep again".into();
     }
     format!(
         "{}, {} and {} {}, {}; {} of garbage younger than the grace time",

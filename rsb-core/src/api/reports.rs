@@ -260,6 +260,9 @@ pub struct SweepReport {
     pub foreign: u64,
     /// Backends that could not be reached: while there is one, nothing in doubt is deleted.
     pub unreachable: Vec<String>,
+    /// Nothing was deleted, as records are shown of which too few copies or shards are there: a repair ends that.
+    #[serde(default)]
+    pub undecided: bool,
     /// What the lifecycle rules of buckets ended before.
     #[serde(default)]
     pub lifecycle: LifecycleReport,

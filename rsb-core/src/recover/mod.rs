@@ -48,6 +48,8 @@ struct Recovery<'a> {
     /// Backends that could not be listed, or did not answer when something of a batch was looked at.
     unreachable: BTreeSet<String>,
     report: RebuildReport,
+    /// Shards of the batch judged last that are not there, or not whole.
+    lost_shards: Vec<LedgerEntry>,
     /// Known when the batches are judged that too few backends hold.
     tombstones: Tombstones,
 }
@@ -70,8 +72,15 @@ pub(crate) async fn catch_up(
     }
     progress.set_total(batches.len() as u64, 0);
     let unreachable = listed.unreachable.into_iter().collect();
-    let mut recovery =
-        Recovery { core, catalog, adopt, unreachable, report: RebuildReport::default(), tombstones: Tombstones::new() };
+    let mut recovery = Recovery {
+        core,
+        catalog,
+        adopt,
+        unreachable,
+        report: RebuildReport::default(),
+        lost_shards: Vec::new(),
+        tombstones: Tombstones::new(),
+    };
     let mut short = Vec::new();
     for (id, backends) in batches {
         progress.check()?;
@@ -135,6 +144,7 @@ enum Taken {
 
 impl Recovery<'_> {
     async fn take(&mut self, id: BatchId, backends: &[String], short: Short) -> Result<Taken> {
+        self.lost_shards.clear();
         let mut loaded = load_batch(self.core, id, backends).await;
         self.unreachable.extend(loaded.unreachable.iter().cloned());
         for record in loaded.records.values() {
@@ -166,7 +176,8 @@ impl Recovery<'_> {
         }
         let holders = one_of_each(self.core, loaded.holders.clone());
         let row = BatchRow { id, len_bytes: loaded.len_bytes, copies: copies as u16, holders };
-        let ledger = self.short_of(&row, &loaded);
+        let mut ledger = self.short_of(&row, &loaded);
+        ledger.append(&mut self.lost_shards);
         let commit = Commit { batch: row, records: loaded.located(), ledger, completes: Vec::new() };
         for record in loaded.records.values().filter(|r| matches!(r.record, Record::Tombstone(_))) {
             let name = (record.record.bucket().to_owned(), record.record.key().to_owned());

@@ -7,7 +7,7 @@ use object_store::PutPayload;
 
 use super::Recovery;
 use super::batches::Loaded;
-use crate::catalog::{Holder, HolderState, kills};
+use crate::catalog::{Holder, HolderState, LedgerEntry, LedgerReason, kills};
 use crate::core::{Core, Fault, FaultKind, put, size_of};
 use crate::error::Result;
 use crate::format::batch::BatchImage;
@@ -24,13 +24,25 @@ pub(super) enum Verdict {
     Shown,
 }
 
+/// What is seen of a batch's shards.
+#[derive(Default)]
+struct Shards {
+    /// Offsets of the versions that have fewer than k good ones.
+    bad: BTreeSet<u32>,
+    /// Those that are not good of the others.
+    lost: Vec<LedgerEntry>,
+    /// One has fewer than acknowledge a write.
+    thin: bool,
+}
+
 impl Recovery<'_> {
     /// What becomes of a batch that too few backends hold. Of one that is adopted only what can be read is left in `loaded`.
     pub async fn judge_short(&mut self, loaded: &mut Loaded, copies: usize, quorum: usize) -> Result<Verdict> {
         if loaded.records.is_empty() {
             return Ok(Verdict::Garbage);
         }
-        let bad = self.without_shards(loaded).await?;
+        let Shards { bad, lost, thin } = self.without_shards(loaded).await?;
+        self.lost_shards = lost;
         // Where shards are missing and no backend is, it was undone, or it is lost.
         let may_hold = loaded.holders.len() + loaded.corrupt + self.unreachable.len();
         let perhaps_acknowledged = match may_hold >= loaded.least_quorum(self.core) {
@@ -45,7 +57,9 @@ impl Recovery<'_> {
             let is_complete = loaded.holders.len() >= quorum;
             self.report.adopted += u64::from(is_complete || !self.adopt);
             if is_complete {
-                return Ok(Verdict::Shown);
+                // With fewer shards than acknowledge a write it would be lost with too few backends, and what it replaced with
+                // it: until a repair has rebuilt them that stays too.
+                return Ok(if thin { Verdict::InDoubt } else { Verdict::Shown });
             }
             // Where backends are ill, what can be read may be what they had their part of.
             if !self.adopt || loaded.corrupt > 0 || !self.unreachable.is_empty() {
@@ -71,20 +85,28 @@ impl Recovery<'_> {
         Ok(if lives { Verdict::Shown } else { Verdict::Garbage })
     }
 
-    /// Offsets of the versions in it that have fewer than k good shards: seen by their sizes, inline ones by their checksums.
-    /// One that something newer has replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
-    async fn without_shards(&mut self, loaded: &Loaded) -> Result<BTreeSet<u32>> {
-        let mut out = BTreeSet::new();
+    /// What is seen of the versions' shards in it: by their sizes, of inline ones by their checksums. One that something newer
+    /// has replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
+    async fn without_shards(&mut self, loaded: &Loaded) -> Result<Shards> {
+        let mut out = Shards::default();
         for (offset, record) in &loaded.records {
             let Record::Version(manifest) = &record.record else { continue };
-            if !self.is_good(manifest, record.inline.len()).await && !self.is_killed(manifest, loaded).await? {
-                out.insert(*offset);
+            let mut seen = Shards::default();
+            let is_good = self.is_good(manifest, record.inline.len(), &mut seen).await;
+            if (is_good && !seen.thin) || self.is_killed(manifest, loaded).await? {
+                continue;
+            }
+            if is_good {
+                out.thin = true;
+                out.lost.extend(seen.lost);
+            } else {
+                out.bad.insert(*offset);
             }
         }
         Ok(out)
     }
 
-    async fn is_good(&mut self, manifest: &Manifest, inline: usize) -> bool {
+    async fn is_good(&mut self, manifest: &Manifest, inline: usize, seen: &mut Shards) -> bool {
         match &manifest.body {
             Body::None => true,
             Body::Inline(_) => manifest.inline_needs().is_none_or(|needed| inline >= needed),
@@ -94,9 +116,22 @@ impl Recovery<'_> {
                     if self.core.leases.is_removed(view.data_id.0) {
                         return false;
                     }
-                    if self.good_shards(&Piece::of_segment(&view)).await < view.scheme.scheme.k() {
+                    let scheme = view.scheme.scheme;
+                    let piece = Piece::of_segment(&view);
+                    let (good, lost) = self.good_shards(&piece).await;
+                    if good < scheme.k() {
                         return false;
                     }
+                    seen.thin |= good < self.core.ack_count(scheme.k(), scheme.m());
+                    let noted_ms = self.core.env.now_ms();
+                    seen.lost.extend(lost.into_iter().map(|(index, backend)| LedgerEntry {
+                        item: piece.ledger_item(index),
+                        backend,
+                        bucket: manifest.bucket.clone(),
+                        key: manifest.key.clone(),
+                        reason: LedgerReason::Missing,
+                        noted_ms,
+                    }));
                 }
                 true
             }
@@ -134,27 +169,30 @@ impl Recovery<'_> {
         }
     }
 
-    async fn good_shards(&mut self, piece: &Piece) -> usize {
+    /// How many shards are good, and which are not there, or not whole.
+    async fn good_shards(&mut self, piece: &Piece) -> (usize, Vec<(usize, String)>) {
         let core = self.core;
         let expected = shard::HEADER_LEN as u64 + piece.layout.shard_body_len();
-        let shards = stream::iter(piece.shards.iter().flatten().cloned()).map(|at| async move {
+        let places = piece.shards.iter().enumerate().filter_map(|(index, at)| Some((index, at.clone()?)));
+        let places: Vec<_> = places.collect();
+        let shards = stream::iter(places).map(|(index, at)| async move {
             let size = match core.admitted(&at.backend) {
                 Some(backend) => size_of(backend, &at.path).await,
                 None => Err(Fault { kind: FaultKind::Missing, detail: String::new() }),
             };
-            (at.backend, size)
+            (index, at.backend, size)
         });
-        let mut good = 0;
-        for (backend, size) in shards.buffer_unordered(32).collect::<Vec<_>>().await {
+        let (mut good, mut lost) = (0, Vec::new());
+        for (index, backend, size) in shards.buffer_unordered(32).collect::<Vec<_>>().await {
             match size {
-                Ok(size) => good += usize::from(size == expected),
+                Ok(size) if size == expected => good += 1,
                 Err(fault) if fault.kind == FaultKind::Unreachable => {
                     self.unreachable.insert(backend);
                 }
-                Err(_) => {}
+                Ok(_) | Err(_) => lost.push((index, backend)),
             }
         }
-        good
+        (good, lost)
     }
 }
 
