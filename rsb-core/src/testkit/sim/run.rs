@@ -338,6 +338,15 @@ impl Sim {
         super::tend::damage(&mut self.world.lock(), disk, damage);
     }
 
+    /// A sweep drops tombstones. With k ≤ m a backend that comes back as it was before may bring back what was deleted, and so
+    /// much is not promised: docs/reliability.md.
+    pub fn forget_what_was(&self) {
+        let (k, m) = self.layout.scheme;
+        if self.layout.others.iter().any(|(k, m)| k <= m) || k <= m {
+            self.world.lock().disks.iter_mut().for_each(|disk| disk.old = None);
+        }
+    }
+
     /// What may be asked of reads now.
     pub fn strictness(&self, engine: &Engine) -> Strictness {
         let state = self.world.lock();
@@ -354,6 +363,9 @@ impl Sim {
         }
         if ops.iter().any(|(_, op)| matches!(op, Op::Rebuild | Op::Sweep)) {
             self.look_at_history();
+        }
+        if ops.iter().any(|(_, op)| matches!(op, Op::Sweep)) {
+            self.forget_what_was();
         }
         let before = self.strictness(engine);
         let alone = plan.len() == 1;

@@ -97,6 +97,7 @@ impl Sim {
             // What was acknowledged, and looked like the rest of a write that was not, is found by the next sweep.
             let swept = engine.sweep(SweepRequest::default(), &Progress::default()).await;
             swept.map_err(|e| format!("a sweep although all is well again: {e}"))?;
+            self.forget_what_was();
         }
         self.repair_all(engine).await?;
         self.damaged.clear();
