@@ -24,16 +24,16 @@ async fn slow_world(k: usize, m: usize, backends: usize) -> (World, Engine) {
     (world, engine)
 }
 
-/// Begins a move, lets it have so many turns, does something else, and waits for both.
+/// Begins a move, lets it have so many turns, does something else, and waits until both have come to their end.
 async fn beside<T>(engine: &Engine, order: Move, turns: usize, other: impl Future<Output = T>) -> T {
     let mover = engine.clone();
     let work = tokio::spawn(async move { mover.run_move(&order, &Progress::default()).await });
     for _ in 0..turns {
         tokio::task::yield_now().await;
     }
-    let done = tokio::time::timeout(Duration::from_secs(60), other).await.expect("it comes to its end");
+    let done = tokio::time::timeout(Duration::from_secs(60), other).await.unwrap();
     // Beside a rebuild a move may have to be begun again.
-    let _ = tokio::time::timeout(Duration::from_secs(60), work).await.expect("the move comes to its end").unwrap();
+    let _ = tokio::time::timeout(Duration::from_secs(60), work).await.unwrap().unwrap();
     done
 }
 
