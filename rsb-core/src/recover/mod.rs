@@ -176,8 +176,11 @@ impl Recovery<'_> {
         }
         let holders = one_of_each(self.core, loaded.holders.clone());
         let row = BatchRow { id, len_bytes: loaded.len_bytes, copies: copies as u16, holders };
-        let mut ledger = self.short_of(&row, &loaded);
-        ledger.append(&mut self.lost_shards);
+        // Shards come before copies: with those it would count as acknowledged.
+        let ledger = match self.lost_shards.is_empty() {
+            true => self.short_of(&row, &loaded),
+            false => std::mem::take(&mut self.lost_shards),
+        };
         let commit = Commit { batch: row, records: loaded.located(), ledger, completes: Vec::new() };
         for record in loaded.records.values().filter(|r| matches!(r.record, Record::Tombstone(_))) {
             let name = (record.record.bucket().to_owned(), record.record.key().to_owned());

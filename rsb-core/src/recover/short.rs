@@ -35,6 +35,16 @@ struct Shards {
     thin: bool,
 }
 
+/// The shards of one segment.
+#[derive(Default)]
+struct GoodShards {
+    good: usize,
+    /// On backends that do not answer.
+    away: usize,
+    /// Not there, or not whole: which, and where.
+    lost: Vec<(usize, String)>,
+}
+
 impl Recovery<'_> {
     /// What becomes of a batch that too few backends hold. Of one that is adopted only what can be read is left in `loaded`.
     pub async fn judge_short(&mut self, loaded: &mut Loaded, copies: usize, quorum: usize) -> Result<Verdict> {
@@ -51,15 +61,18 @@ impl Recovery<'_> {
         };
         let image = if bad.is_empty() { loaded.image(self.core).await.ok() } else { None };
         if let Some(image) = image {
+            // With fewer shards than acknowledge a write it would be lost with too few backends, and what it replaced with it.
+            // Until a repair has rebuilt them it stays as short as it is, so that every rebuild sees it in doubt.
+            if thin {
+                return Ok(Verdict::InDoubt);
+            }
             if self.adopt {
                 complete(self.core, &image, loaded, copies).await;
             }
             let is_complete = loaded.holders.len() >= quorum;
             self.report.adopted += u64::from(is_complete || !self.adopt);
             if is_complete {
-                // With fewer shards than acknowledge a write it would be lost with too few backends, and what it replaced with
-                // it: until a repair has rebuilt them that stays too.
-                return Ok(if thin { Verdict::InDoubt } else { Verdict::Shown });
+                return Ok(Verdict::Shown);
             }
             // Where backends are ill, what can be read may be what they had their part of.
             if !self.adopt || loaded.corrupt > 0 || !self.unreachable.is_empty() {
@@ -118,11 +131,11 @@ impl Recovery<'_> {
                     }
                     let scheme = view.scheme.scheme;
                     let piece = Piece::of_segment(&view);
-                    let (good, lost) = self.good_shards(&piece).await;
+                    let GoodShards { good, away, lost } = self.good_shards(&piece).await;
                     if good < scheme.k() {
                         return false;
                     }
-                    seen.thin |= good < self.core.ack_count(scheme.k(), scheme.m());
+                    seen.thin |= good + away < self.core.ack_count(scheme.k(), scheme.m());
                     let noted_ms = self.core.env.now_ms();
                     seen.lost.extend(lost.into_iter().map(|(index, backend)| LedgerEntry {
                         item: piece.ledger_item(index),
@@ -169,8 +182,7 @@ impl Recovery<'_> {
         }
     }
 
-    /// How many shards are good, and which are not there, or not whole.
-    async fn good_shards(&mut self, piece: &Piece) -> (usize, Vec<(usize, String)>) {
+    async fn good_shards(&mut self, piece: &Piece) -> GoodShards {
         let core = self.core;
         let expected = shard::HEADER_LEN as u64 + piece.layout.shard_body_len();
         let places = piece.shards.iter().enumerate().filter_map(|(index, at)| Some((index, at.clone()?)));
@@ -178,21 +190,23 @@ impl Recovery<'_> {
         let shards = stream::iter(places).map(|(index, at)| async move {
             let size = match core.admitted(&at.backend) {
                 Some(backend) => size_of(backend, &at.path).await,
+                None if core.backend(&at.backend).is_some() => Err(Fault::unreachable("its backend is away")),
                 None => Err(Fault { kind: FaultKind::Missing, detail: String::new() }),
             };
             (index, at.backend, size)
         });
-        let (mut good, mut lost) = (0, Vec::new());
+        let mut seen = GoodShards::default();
         for (index, backend, size) in shards.buffer_unordered(32).collect::<Vec<_>>().await {
             match size {
-                Ok(size) if size == expected => good += 1,
+                Ok(size) if size == expected => seen.good += 1,
                 Err(fault) if fault.kind == FaultKind::Unreachable => {
                     self.unreachable.insert(backend);
+                    seen.away += 1;
                 }
-                Ok(_) | Err(_) => lost.push((index, backend)),
+                Ok(_) | Err(_) => seen.lost.push((index, backend)),
             }
         }
-        (good, lost)
+        seen
     }
 }
 

@@ -15,7 +15,7 @@ use super::judge::{Broken, Strictness, Tale};
 use super::model::{Model, name};
 use super::store::SimStore;
 use super::world::{Fault, World};
-use crate::catalog::Precondition;
+use crate::catalog::{Catalog, Precondition};
 use crate::codec::{CodecId, Codecs};
 use crate::env::{Compute, Env, Flaw};
 use crate::format::manifest::{BucketSettings, Versions};
@@ -445,13 +445,22 @@ impl Sim {
             }
             let judged = self.model.judge_read(key, &self.model.newest(key), &told, strict);
             judged.map_err(|broken| format!("{when}: {broken}"))?;
+            // What is in doubt is shown, and may be unreadable, or not there, until it is told.
+            let told_for_good = strict.history && !self.is_undecided().await?;
             match told {
-                Told::Read(_, value, ..) if strict.history => self.model.seen(key, Some(value)),
-                Told::Failed(ErrorKind::NotFound, _) if strict.history => self.model.seen(key, None),
+                Told::Read(_, value, ..) if told_for_good => self.model.seen(key, Some(value)),
+                Told::Failed(ErrorKind::NotFound, _) if told_for_good => self.model.seen(key, None),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether the catalog shows what is in doubt.
+    async fn is_undecided(&self) -> Result<bool, Broken> {
+        let Some(catalog) = &self.catalog else { return Ok(false) };
+        let value = catalog.value(crate::recover::UNDECIDED).await.map_err(|e| format!("the catalog: {e}"))?;
+        Ok(value.is_some())
     }
 
     /// From now on nobody is ill.
