@@ -95,7 +95,10 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
     if core.closed_reason().is_some() || core.config.read_only {
         return;
     }
-    if all_answer && is_news && matches!(core.catalog.value(UNDECIDED).await, Ok(Some(_))) {
+    let in_doubt = matches!(core.catalog.value(UNDECIDED).await, Ok(Some(_)));
+    // As long as the ledger has lines of shards to be rebuilt, nothing new is told.
+    let healed = || async { matches!(core.catalog.counts().await, Ok(counts) if counts.ledger == 0) };
+    if all_answer && is_news && in_doubt && (came_back.contains(&true) || healed().await) {
         // What they hold, or not, tells what was in doubt.
         if let Err(error) = decide(core, &Progress::default()).await {
             tracing::error!(%error, "the catalog could not be rebuilt with the backends that are back");

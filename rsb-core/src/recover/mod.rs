@@ -12,6 +12,8 @@ mod short;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use futures::StreamExt;
+
 pub(crate) use self::batches::{Loaded, list_all, load_batch, load_enough};
 use self::kept::Kept;
 pub(crate) use self::markers::{
@@ -26,7 +28,7 @@ use crate::catalog::{
 };
 use crate::core::Core;
 use crate::env::Flaw;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::manifest::Record;
 use crate::format::paths;
 use crate::id::BatchId;
@@ -82,26 +84,34 @@ pub(crate) async fn catch_up(
         tombstones: Tombstones::new(),
     };
     let mut short = Vec::new();
-    for (id, backends) in batches {
-        progress.check()?;
+    let loads = futures::stream::iter(batches).map(|(id, backends)| async move {
         // First this, then the catalog: one that has just been written is in it.
         let is_flying = core.is_flying(id) && !core.env.has(Flaw::AdoptsFlying);
         // What this process has removed is not taken from a listing that is late.
         let is_removed = core.leases.is_removed(id.0);
-        if !is_flying && !is_removed && catalog.batch(id).await?.is_none() {
-            match recovery.take(id, &backends, Short::Wait).await? {
-                Taken::Done => {}
-                Taken::Short => short.push((id, backends)),
-            }
+        let is_new = !is_flying && !is_removed && catalog.batch(id).await?.is_none();
+        let loaded = if is_new { Some(load_batch(core, id, &backends).await) } else { None };
+        Ok::<_, Error>((id, backends, loaded))
+    });
+    let mut loads = loads.buffered(AT_ONCE);
+    while let Some(loaded) = loads.next().await {
+        progress.check()?;
+        let (id, backends, loaded) = loaded?;
+        if let Some(loaded) = loaded
+            && let Taken::Short = recovery.take(id, loaded, Short::Wait).await?
+        {
+            short.push((id, backends));
         }
         progress.add(1, 0);
     }
+    drop(loads);
     if !short.is_empty() {
         recovery.tombstones = tombstones(catalog).await?;
     }
     // The newest first: what has replaced a version that lost its shards for that must be known by then.
     for (id, backends) in short.into_iter().rev() {
-        recovery.take(id, &backends, Short::Judge).await?;
+        let loaded = load_batch(core, id, &backends).await;
+        recovery.take(id, loaded, Short::Judge).await?;
     }
     let mut report = recovery.report;
     if !report.incomplete.is_empty() {
@@ -113,6 +123,9 @@ pub(crate) async fn catch_up(
     report.buckets = catalog.buckets().await?.len() as u64;
     Ok(report)
 }
+
+/// So many batches are read at once.
+const AT_ONCE: usize = 8;
 
 /// The tombstones of a bucket and key.
 type Tombstones = BTreeMap<(String, String), Vec<Record>>;
@@ -143,9 +156,8 @@ enum Taken {
 }
 
 impl Recovery<'_> {
-    async fn take(&mut self, id: BatchId, backends: &[String], short: Short) -> Result<Taken> {
+    async fn take(&mut self, id: BatchId, mut loaded: Loaded, short: Short) -> Result<Taken> {
         self.lost_shards.clear();
-        let mut loaded = load_batch(self.core, id, backends).await;
         self.unreachable.extend(loaded.unreachable.iter().cloned());
         for record in loaded.records.values() {
             // Garbage now, it may be adopted when more backends are back: what is written until then must be newer.
@@ -261,12 +273,18 @@ pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<Resu
         return Ok(Ok(()));
     }
     // Nobody can look anything up while the catalog is made anew, so it is tried beside it first.
-    let report = catch_up(core, &MemoryCatalog::default(), None, true, progress).await?;
-    if report.undecided > 0 || !report.unreachable.is_empty() {
+    let fresh = MemoryCatalog::default();
+    let report = catch_up(core, &fresh, None, true, progress).await?;
+    if !report.unreachable.is_empty() {
         return Ok(Err(report.unreachable));
     }
     if !report.incomplete.is_empty() {
         return Ok(Ok(()));
+    }
+    // What has too few shards waits for a repair. That sees only what the catalog shows: where it would show something else
+    // it is made anew all the same.
+    if report.undecided > 0 && all_versions(core.catalog.as_ref()).await? == all_versions(&fresh).await? {
+        return Ok(Err(Vec::new()));
     }
     let report = rebuild(core, progress).await?;
     let decided = report.undecided == 0 && report.unreachable.is_empty();

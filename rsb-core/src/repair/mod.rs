@@ -19,6 +19,7 @@ use crate::catalog::LedgerReason;
 use crate::check::{check, entries, others};
 use crate::core::Core;
 use crate::error::{ErrorKind, Result};
+use crate::recover::decide;
 use crate::write::commit::Committer;
 
 /// Makes a plan from a check of the scope.
@@ -94,6 +95,10 @@ pub(crate) async fn repair(
             report.failed.push(format!("{}/{}: {error}", item.bucket, item.key));
         }
         progress.add(1, 0);
+    }
+    // What had too few shards to be told from the rest of a write that was never acknowledged has them now.
+    if let Err(unreachable) = decide(core, &Progress::default()).await? {
+        tracing::info!(?unreachable, "what the catalog shows in doubt stays so");
     }
     Ok(report)
 }
