@@ -91,11 +91,13 @@ pub enum Flaw {
     MovesSilently,
     /// Repair and check pass over the records of buckets and deletions.
     ForgetsRecords,
+    /// A move takes the shards of what was written beside it for moved ones, and removes them.
+    TakesNewForMoved,
 }
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::AcknowledgesEarly,
         Self::ForgetsLedger,
         Self::TrustsBlocks,
@@ -108,6 +110,7 @@ impl Flaw {
         Self::OpensUnsynced,
         Self::MovesSilently,
         Self::ForgetsRecords,
+        Self::TakesNewForMoved,
     ];
 }
 

@@ -16,6 +16,7 @@ use crate::api::DrainProof;
 use crate::backend::{Backend, Role};
 use crate::catalog::{BatchRow, HolderState, LedgerEntry, LedgerItem};
 use crate::core::{Ask, Core, delete, error_sentence};
+use crate::env::Flaw;
 use crate::error::{Error, Result};
 use crate::format::paths;
 use crate::id::DataId;
@@ -167,10 +168,11 @@ impl Mover<'_> {
         let Ok(files) = list(self, from, paths::shards()).await else { return Ok(()) };
         let first_arriving = self.core.first_arriving();
         let held = self.core.held_by_now().await;
+        let is_blind = self.core.env.has(Flaw::TakesNewForMoved);
         let named = named_on(self.core, from).await?;
         let shards = files.into_iter().filter_map(|meta| {
             let (id, index) = paths::parse_shard(&meta.location)?;
-            let is_used = held.contains(&id.0) || first_arriving.is_some_and(|first| id >= first);
+            let is_used = !is_blind && (held.contains(&id.0) || first_arriving.is_some_and(|first| id >= first));
             (!named.contains(&(id, index)) && !is_used).then_some((id, index, meta))
         });
         for (id, index, meta) in shards {
@@ -183,7 +185,7 @@ impl Mover<'_> {
             let mut pieces =
                 referrers.iter().flat_map(|entry| Piece::of_entry(entry, None)).filter(|p| p.data_id == id);
             let is_named = pieces.any(|piece| on(&piece, from).any(|here| here == index));
-            if !is_named {
+            if !is_named || is_blind {
                 self.remove_file(from, &meta.location, meta.size, id.0).await;
             }
         }

@@ -24,6 +24,30 @@ type Changes = Vec<(usize, Change)>;
 /// An operation and what its caller was told; `None`: the process died first.
 pub(super) type Tale = (Planned, Option<Told>);
 
+/// Of writes on the same condition that go on at once one wins.
+fn judge_winners(tales: &[Tale], changes: &[(usize, Change)]) -> Result<(), Broken> {
+    let mut winners: Vec<(usize, &Precondition)> = Vec::new();
+    for (planned, told) in tales {
+        let (Op::Put { key, .. }, Some(Told::Written(..))) = (&planned.op, told) else { continue };
+        let deletes = |(of, change): &(usize, Change)| {
+            of == key && !matches!(change, Change::Nothing | Change::Acknowledged(Some(_), _) | Change::Open(Some(_)))
+        };
+        let again = match &planned.precondition {
+            Precondition::None => true,
+            Precondition::Absent => changes.iter().any(deletes),
+            _ => false,
+        };
+        if again {
+            continue;
+        }
+        if winners.contains(&(*key, &planned.precondition)) {
+            return Err(format!("two writes of {} on the condition {:?} won", name(*key).1, planned.precondition));
+        }
+        winners.push((*key, &planned.precondition));
+    }
+    Ok(())
+}
+
 impl Model {
     /// Judges the operations of one step, which went on at the same time, and takes them in.
     pub fn settle(&mut self, step: usize, tales: &[Tale], strict: Strictness) -> Result<(), Broken> {
@@ -43,6 +67,9 @@ impl Model {
                 return Err(format!("{:?} ended with an internal error: {message}", planned.op));
             }
             before.judge(planned, told, &changes, strict)?;
+        }
+        if strict.history {
+            judge_winners(tales, &changes)?;
         }
         for key in 0..super::history::KEYS {
             let of_key: Vec<Change> =
