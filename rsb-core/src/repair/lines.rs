@@ -116,7 +116,7 @@ pub(crate) async fn plan_segment(
     }
     healing = healing.drop(core, &sound).await?;
     let lost: Vec<&Finding> = lost.iter().collect();
-    let holders = holders_in(&referrers, id);
+    let holders = holders_in(&referrers, &piece, &lost);
     let (write, waiting) = targets(core, &holders, piece.scheme.m(), &lost);
     healing.waiting += waiting.len() as u64;
     if write.is_empty() {

@@ -43,7 +43,7 @@ impl Planner<'_> {
             let of_it = health.findings.iter().filter(|f| f.segment == Some(number as u64));
             let lost: Vec<&Finding> = of_it.filter(is_there).collect();
             if !lost.is_empty() && self.segments.insert(piece.data_id) {
-                let holders = holders_in(&self.core.catalog.referrers(piece.data_id).await?, piece.data_id);
+                let holders = holders_in(&self.core.catalog.referrers(piece.data_id).await?, &piece, &lost);
                 waiting.extend(self.add_shards(&health, &piece, &holders, &lost));
             }
         }
@@ -161,10 +161,14 @@ impl Planner<'_> {
     }
 }
 
-/// The backends that any of these versions names for a segment: two that share it may name different ones for a moment.
-pub(super) fn holders_in(referrers: &[Entry], id: DataId) -> Vec<String> {
-    let pieces = referrers.iter().flat_map(|entry| Piece::of_entry(entry, None)).filter(|piece| piece.data_id == id);
-    let names: BTreeSet<String> = pieces.flat_map(|piece| piece.shards).flatten().map(|at| at.backend).collect();
+/// The backends that hold a part of a segment, as any of these versions has it: two that share it may name different ones for a
+/// moment. Where another one has what this one lost is no hindrance: there it may go.
+pub(super) fn holders_in(referrers: &[Entry], piece: &Piece, lost: &[&Finding]) -> Vec<String> {
+    let others = referrers.iter().flat_map(|entry| Piece::of_entry(entry, None)).filter(|p| p.data_id == piece.data_id);
+    let kept = others.flat_map(|other| other.shards.into_iter().enumerate());
+    let kept = kept.filter(|(index, _)| !lost.iter().any(|f| usize::from(f.index) == *index));
+    let own = piece.shards.iter().flatten().map(|at| at.backend.clone());
+    let names: BTreeSet<String> = kept.filter_map(|(_, at)| Some(at?.backend)).chain(own).collect();
     names.into_iter().collect()
 }
 

@@ -58,8 +58,12 @@ pub(crate) async fn repair_shards(
             Err(error) => drop(first_error.get_or_insert(error)),
         }
     }
+    // Each version's own view: of two that share the segment one may name the place already.
+    let views = referrers.iter().flat_map(|entry| Piece::of_entry(entry, None)).filter(|p| p.data_id == data_id);
+    let views: Vec<Piece> = views.collect();
     let moved = |(index, name): &(u16, String)| {
-        piece.shards[usize::from(*index)].as_ref().is_none_or(|old| old.backend != *name)
+        let lies = |view: &Piece| view.shards.get(usize::from(*index)).cloned().flatten();
+        views.iter().any(|view| lies(view).is_none_or(|old| old.backend != *name))
     };
     if done.iter().any(moved) && !core.env.has(Flaw::MovesSilently) {
         for entry in referrers {
@@ -160,6 +164,7 @@ async fn revise(
     let mut manifest = now.manifest;
     let Body::Segments(old) = &manifest.body else { return Ok(()) };
     let mut body = SegmentedBody::default();
+    let mut changed = false;
     let (mut k, mut m) = (core.config.scheme.k(), core.config.scheme.m());
     for view in old.views() {
         let mut backends = view.backends.clone();
@@ -169,11 +174,15 @@ async fn revise(
                 if let Some(other) = index_there.filter(|other| *other != usize::from(*index)) {
                     return Err(two_on_one(name, other, usize::from(*index)));
                 }
+                changed |= backends[usize::from(*index)] != name;
                 backends[usize::from(*index)] = name;
             }
         }
         (k, m) = (view.scheme.scheme.k(), view.scheme.scheme.m());
         body.push(view.data_id, view.len, view.scheme, &backends);
+    }
+    if !changed {
+        return Ok(());
     }
     manifest.body = Body::Segments(body);
     manifest.revision += 1;
