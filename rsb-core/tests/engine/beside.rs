@@ -53,7 +53,7 @@ async fn what_is_coded_anew_outlives_the_first_of_those_that_share_it() {
     for turns in TURNS {
         let (_world, engine) = slow_world(2, 2, 4).await;
         // It comes before the object that it was copied from.
-        let deleted = async { drop(delete(&engine, "copy").await.unwrap()) };
+        let deleted = async { _ = delete(&engine, "copy").await.unwrap() };
         beside(&engine, rescheme(2, 1), turns, deleted).await;
         read_all(&engine, &[("large", 250_000), ("medium", 9000), ("small", 500)]).await;
         engine.close().await.unwrap();
@@ -82,7 +82,7 @@ async fn a_rebuild_beside_a_move_loses_nothing() {
 async fn a_check_beside_a_rescheme_notes_nothing_that_is_not_there() {
     for turns in TURNS {
         let (_world, engine) = slow_world(2, 2, 4).await;
-        let checked = async { drop(engine.check(&CheckRequest::default(), &Progress::default()).await.unwrap()) };
+        let checked = async { _ = engine.check(&CheckRequest::default(), &Progress::default()).await.unwrap() };
         beside(&engine, rescheme(2, 1), turns, checked).await;
         for line in engine.ledger(None, 100).await.unwrap() {
             if let LedgerItem::Shard { index, .. } = line.item {
