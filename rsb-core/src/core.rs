@@ -1,27 +1,24 @@
-//! What all parts of an opened repository share, and the few ways in which they talk to a backend.
+//! What all parts of an opened repository share.
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStoreExt, PutPayload};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::backend::Backend;
 use crate::catalog::Catalog;
+use crate::certainty::Certainty;
 use crate::codec::Codecs;
 use crate::engine::EngineConfig;
 use crate::env::{Env, Flaw};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::format::checksum::Checksums;
-use crate::health::{Bounds, Op};
+use crate::health::Bounds;
 use crate::id::{BatchId, DataId, RepositoryId, UploadId};
 use crate::lease::Leases;
 use crate::upkeep::Upkeep;
@@ -56,13 +53,7 @@ pub(crate) struct Core {
     arriving: Mutex<BTreeSet<DataId>>,
     /// Batches that are being written: what is seen of them says nothing yet.
     flying: Mutex<BTreeSet<BatchId>>,
-    read_only: Mutex<Option<String>>,
-    /// Why the history is not sure, so that writes could contradict it.
-    uncertain: Mutex<Option<String>>,
-    /// Records were taken for garbage while backends were away.
-    left_out: AtomicBool,
-    /// The catalog is being made anew, or was not made to the end: what it does not show may be there.
-    catalog_partial: AtomicBool,
+    pub certainty: Certainty,
     /// Held together by those who change the catalog or remove what it does not name, alone by the one who makes it anew.
     /// `moving` is taken before it, `changing_batch` after it. Nobody may wait for a commit while holding it: the commit would wait for the one who waits to hold it alone.
     pub whole: tokio::sync::RwLock<()>,
@@ -137,10 +128,7 @@ impl Core {
             read_memory: MemoryPool::new(memory / 4),
             arriving: Mutex::default(),
             flying: Mutex::default(),
-            read_only: Mutex::new(config.read_only.then(|| "it was opened read-only".to_owned())),
-            uncertain: Mutex::default(),
-            left_out: AtomicBool::new(false),
-            catalog_partial: AtomicBool::new(false),
+            certainty: Certainty::new(&config),
             whole: tokio::sync::RwLock::default(),
             looking_up: tokio::sync::RwLock::default(),
             revisions: (0..REVISION_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
@@ -186,81 +174,11 @@ impl Core {
         m.max(1)
     }
 
-    /// Why writes are refused.
-    pub fn read_only_reason(&self) -> Option<String> {
-        lock(&self.read_only).clone().or_else(|| lock(&self.uncertain).clone())
-    }
-
-    /// Whether the history is not sure.
-    pub fn is_uncertain(&self) -> bool {
-        lock(&self.uncertain).is_some()
-    }
-
-    pub fn set_uncertain(&self, reason: Option<String>) {
-        *lock(&self.uncertain) = reason;
-    }
-
-    /// Whether a backend that comes back may show that more was acknowledged than the catalog has.
-    pub fn may_lack(&self) -> bool {
-        self.is_uncertain() || self.left_out.load(Ordering::SeqCst)
-    }
-
-    /// Says whether records were taken for garbage while backends were away.
-    pub fn set_left_out(&self, left_out: bool) {
-        self.left_out.store(left_out, Ordering::SeqCst);
-    }
-
-    /// Says whether the catalog shows all there is.
-    pub fn set_catalog_partial(&self, partial: bool) {
-        self.catalog_partial.store(partial, Ordering::SeqCst);
-    }
-
-    /// An error while what was looked up may be missing, or old, for no other reason than that the catalog is being made
-    /// anew. Asked after the look-up.
-    pub fn check_catalog_whole(&self) -> Result<()> {
-        if !self.catalog_partial.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        Err(Error::unavailable(format!(
-            "the catalog of repository {:?} is being rebuilt; try again when it is done (`rsb catalog rebuild` ends a rebuild that was broken off)",
-            self.config.name
-        )))
-    }
-
-    /// Keeps the catalog from being made anew while held; an error where it does not show all there is. Whoever removes what the
-    /// catalog does not name, or says that it names nothing, has this.
-    pub async fn hold_whole(&self) -> Result<tokio::sync::RwLockReadGuard<'_, ()>> {
-        let whole = self.whole.read().await;
-        self.check_catalog_whole()?;
-        Ok(whole)
-    }
-
     /// The ids of what is read, or copied, by somebody who may have looked it up before it was moved: whoever looks up from now
     /// on sees what the catalog has now.
     pub async fn held_by_now(&self) -> HashSet<uuid::Uuid> {
         drop(self.looking_up.write().await);
         self.leases.held()
-    }
-
-    /// Why it was closed to writes, apart from an uncertain history.
-    pub fn closed_reason(&self) -> Option<String> {
-        lock(&self.read_only).clone()
-    }
-
-    pub fn set_read_only(&self, reason: Option<String>) {
-        *lock(&self.read_only) = reason;
-    }
-
-    /// An error when writes are refused.
-    pub fn check_writable(&self) -> Result<()> {
-        self.check_catalog_whole()?;
-        match self.read_only_reason() {
-            Some(reason) => Err(Error::new(
-                ErrorKind::ReadOnly,
-                format!("repository {:?} serves reads only: {reason}", self.config.name),
-            )),
-            None => Ok(()),
-        }
     }
 
     /// Held from reading an object's manifest to committing the next revision of it.
@@ -370,150 +288,4 @@ impl MemoryPool {
         let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX).clamp(1, self.units);
         self.semaphore.clone().acquire_many_owned(units).await.map_err(|_| Error::internal("the memory pool is closed"))
     }
-}
-
-/// What went wrong with a backend, as far as the engine cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FaultKind {
-    /// The backend answers, and the file is not there.
-    Missing,
-    /// The file is there, and is not what it should be.
-    Corrupt,
-    /// The backend does not answer, refuses, or is not in the config: nothing can be said of the file.
-    Unreachable,
-}
-
-/// A failed operation on a backend.
-#[derive(Clone, Debug)]
-pub(crate) struct Fault {
-    pub kind: FaultKind,
-    pub detail: String,
-}
-
-impl Fault {
-    pub fn corrupt(detail: impl Into<String>) -> Self {
-        Self { kind: FaultKind::Corrupt, detail: detail.into() }
-    }
-    pub fn unreachable(detail: impl Into<String>) -> Self {
-        Self { kind: FaultKind::Unreachable, detail: detail.into() }
-    }
-}
-
-/// Sorts an error of a store, and tells the backend's health.
-pub(crate) fn fault_of(backend: &Backend, op: Op, error: &object_store::Error) -> Fault {
-    match error {
-        object_store::Error::NotFound { .. } => {
-            backend.health().succeeded(op, None);
-            Fault { kind: FaultKind::Missing, detail: "it is not there".into() }
-        }
-        other => {
-            let detail = error_sentence(other);
-            backend.health().failed(op, backend.class_of(other), &detail);
-            Fault::unreachable(detail)
-        }
-    }
-}
-
-/// An error with its causes in one line.
-pub(crate) fn error_sentence(error: &dyn std::error::Error) -> String {
-    let mut out = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !out.contains(&text) {
-            out.push_str(": ");
-            out.push_str(&text);
-        }
-        source = cause.source();
-    }
-    out
-}
-
-/// Writes one file, whole.
-pub(crate) async fn put(backend: &Backend, path: &Path, payload: PutPayload) -> Result<(), Fault> {
-    let (start, op) = (Instant::now(), Op::write(payload.content_length() as u64));
-    match backend.store().put(path, payload).await {
-        Ok(_) => {
-            backend.health().succeeded(op, Some(start.elapsed()));
-            Ok(())
-        }
-        Err(error) => {
-            let detail = error_sentence(&error);
-            backend.health().failed(op, backend.class_of(&error), &detail);
-            Err(Fault::unreachable(detail))
-        }
-    }
-}
-
-/// Reads a whole file, at most `limit` bytes of it.
-pub(crate) async fn get_all(backend: &Backend, path: &Path, limit: u64) -> Result<bytes::Bytes, Fault> {
-    let start = Instant::now();
-    let result = backend.store().get(path).await.map_err(|e| fault_of(backend, Op::Read, &e))?;
-    backend.health().succeeded(Op::Read, Some(start.elapsed()));
-    if result.meta.size > limit {
-        return Err(Fault::corrupt(format!(
-            "it has {} bytes, more than the {limit} that were expected",
-            result.meta.size
-        )));
-    }
-    result.bytes().await.map_err(|e| fault_of(backend, Op::Read, &e))
-}
-
-/// The size of a file.
-pub(crate) async fn size_of(backend: &Backend, path: &Path) -> Result<u64, Fault> {
-    let meta = backend.store().head(path).await.map_err(|e| fault_of(backend, Op::Read, &e))?;
-    backend.health().succeeded(Op::Read, None);
-    Ok(meta.size)
-}
-
-/// Options for a ranged read. `get_opts` and not `get_ranges`, which panics on objects shorter than a range.
-pub(crate) fn ranged(range: std::ops::Range<u64>) -> GetOptions {
-    GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() }
-}
-
-/// Deletes one file; one that is not there counts as deleted.
-pub(crate) async fn delete(backend: &Backend, path: &Path) -> Result<(), Fault> {
-    match backend.store().delete(path).await {
-        Ok(()) | Err(object_store::Error::NotFound { .. }) => {
-            backend.health().succeeded(Op::SmallWrite, None);
-            Ok(())
-        }
-        Err(error) => {
-            let detail = error_sentence(&error);
-            backend.health().failed(Op::SmallWrite, backend.class_of(&error), &detail);
-            Err(Fault::unreachable(detail))
-        }
-    }
-}
-
-/// How long the sign of life of an ill backend is waited for once everything else is there.
-pub(crate) fn suspect_patience(elapsed: Duration) -> Duration {
-    elapsed / 4 + Duration::from_millis(2)
-}
-
-/// Who is asked to delete.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ask {
-    /// Every backend: a sweep, a move.
-    All,
-    /// None that is left alone, as each would be waited for: what is done beside writes. The sweep finds what stays.
-    TheWell,
-}
-
-/// Deletes files on many backends at once, as far as they can be reached; what is left is garbage for the sweep.
-pub(crate) async fn delete_files(
-    core: &Core,
-    files: impl IntoIterator<Item = (String, Path)>,
-    ask: Ask,
-) -> Vec<(String, Path)> {
-    use futures::stream::{self, StreamExt};
-    let results = stream::iter(files).map(|(name, path)| async move {
-        let done = match core.admitted(&name) {
-            Some(backend) if ask == Ask::TheWell && backend.health().is_left_alone(Op::SmallWrite) => false,
-            Some(backend) if backend.role() != crate::backend::Role::ReadOnly => delete(backend, &path).await.is_ok(),
-            _ => false,
-        };
-        (!done).then_some((name, path))
-    });
-    results.buffer_unordered(32).filter_map(|left| async move { left }).collect().await
 }

@@ -56,6 +56,9 @@ async fn judge(core: &Core, checker: &Checker, entry: Entry, masks: &mut [DrillD
         let batch = core.catalog.batch(entry.at.batch).await?;
         pieces = Piece::of_entry(&entry, batch.as_ref());
     }
+    let copies_needed = entry.manifest.copies_needed();
+    let needed = |piece: &Piece| if piece.batch.is_some() { copies_needed } else { piece.scheme.k() };
+    let pieces: Vec<(usize, Piece)> = pieces.into_iter().map(|piece| (needed(&piece), piece)).collect();
     let seen = checker.look(entry).await?;
     for mask in masks {
         let margin = margin_without(&pieces, &seen.health.findings, &mask.backends);
@@ -185,19 +188,19 @@ fn domains(core: &Core) -> BTreeMap<String, Vec<String>> {
     out
 }
 
-fn margin_without(pieces: &[Piece], findings: &[Finding], masked: &[String]) -> i32 {
+/// How many more losses the worst piece survives; each comes with how many good shards it needs.
+fn margin_without(pieces: &[(usize, Piece)], findings: &[Finding], masked: &[String]) -> i32 {
     let lost = |number: usize, index: usize, inline: bool| {
         findings.iter().any(|f| {
             let same = if inline { f.segment.is_none() } else { f.segment == Some(number as u64) };
             same && usize::from(f.index) == index
         })
     };
-    let margins = pieces.iter().enumerate().map(|(number, piece)| {
+    let margins = pieces.iter().enumerate().map(|(number, (needed, piece))| {
         let good = piece.shards.iter().enumerate().filter(|(index, at)| {
             at.as_ref().is_some_and(|at| !masked.contains(&at.backend)) && !lost(number, *index, piece.batch.is_some())
         });
-        let needed = if piece.layout.len == 0 { 1 } else { piece.scheme.k() };
-        good.count() as i32 - needed as i32
+        good.count() as i32 - *needed as i32
     });
     margins.min().unwrap_or(0)
 }

@@ -217,6 +217,17 @@ impl Env {
         *last = (*last).max((ms, counter));
     }
 
+    /// Makes every later id greater than those of the millisecond before: an earlier process began with this one.
+    pub(crate) fn observe_ms(&self, ms: u64) {
+        let mut last = self.last_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *last = (*last).max((ms, 0));
+    }
+
+    /// The millisecond that the next id is of, or the one after.
+    pub(crate) fn next_id_ms(&self) -> u64 {
+        self.now_ms().max(self.last_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0)
+    }
+
     /// Makes every later id greater than those that an earlier process gave and nobody knows of yet, as what it wrote may still
     /// land. Called when all that is known was observed.
     pub(crate) fn outlive_earlier(&self) {

@@ -78,6 +78,7 @@
 pub mod api;
 pub mod backend;
 pub mod catalog;
+mod certainty;
 mod check;
 pub mod codec;
 mod core;
@@ -88,6 +89,7 @@ pub mod env;
 pub mod erasure_store;
 pub mod error;
 pub mod events;
+mod files;
 pub mod format;
 pub mod health;
 pub mod id;

@@ -8,9 +8,10 @@ use object_store::path::Path;
 
 use crate::api::{Progress, SweepReport, SweepRequest};
 use crate::catalog::{Holder, HolderState, LedgerItem};
-use crate::core::{Ask, Core, delete_files};
+use crate::core::Core;
 use crate::env::Flaw;
 use crate::error::Result;
+use crate::files::{Ask, delete_files};
 use crate::format::manifest::{Body, Record, SegmentView};
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
@@ -33,7 +34,7 @@ pub(crate) async fn sweep(
     watch::look_at_all(core).await;
     // What looks like garbage may be a write whose acknowledgement the catalog lost: adopt it first.
     let whole = core.whole.read().await;
-    let caught_up = catch_up(core, core.catalog.as_ref(), None, !request.dry_run, progress).await?;
+    let caught_up = catch_up(core, None, !request.dry_run, progress).await?;
     drop(whole);
     if !caught_up.unreachable.is_empty() && !core.env.has(Flaw::SweepsInDoubt) {
         report.unreachable = caught_up.unreachable;

@@ -46,18 +46,33 @@ pub(crate) fn start(core: &Arc<Core>) {
     });
 }
 
-/// Since when backends do not answer.
-pub(crate) type Absences = BTreeMap<String, Instant>;
+/// Since when backends do not answer; `None` for those that are compared with the catalog when they do, however soon.
+pub(crate) type Absences = BTreeMap<String, Option<Instant>>;
 
 /// Takes up from the last run which backends were away then.
 pub(crate) async fn remember(core: &Core) -> Result<()> {
     let names = core.catalog.value(AWAY).await?.unwrap_or_default();
-    let now = Instant::now();
     // Backend names hold no line's end.
-    let long = now.checked_sub(MAY_HAVE_CHANGED).unwrap_or(now);
-    let known = names.lines().filter(|name| core.backend(name).is_some()).map(|name| (name.to_owned(), long));
+    let known = names.lines().filter(|name| core.backend(name).is_some()).map(|name| (name.to_owned(), None));
     lock(&core.absences).extend(known);
     Ok(())
+}
+
+/// Takes note of backends that a catch-up did not see: the catalog does not know what they hold, so they are compared with it
+/// when they answer.
+pub(crate) async fn not_seen(core: &Core, names: impl IntoIterator<Item = &String>) -> Result<()> {
+    lock(&core.absences).extend(names.into_iter().map(|name| (name.clone(), None)));
+    keep(core).await
+}
+
+/// Keeps in the catalog which backends are away.
+async fn keep(core: &Core) -> Result<()> {
+    let names: Vec<String> = lock(&core.absences).keys().cloned().collect();
+    let names = Some(names.join("\n")).filter(|names| !names.is_empty());
+    if core.catalog.value(AWAY).await? == names {
+        return Ok(());
+    }
+    core.catalog.set_value(AWAY, names).await
 }
 
 /// Asks for the markers of backends that are away or ill.
@@ -86,11 +101,11 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
     // Not whether they take writes: nobody writes to them while the history is not sure.
     let all_answer = away.is_empty() && core.backends.iter().all(Backend::is_admitted);
     let is_news = are_all || came_back.contains(&true) || away.keys().ne(before.keys());
-    if away.keys().ne(before.keys()) && core.closed_reason().is_none() {
-        let names = away.into_keys().collect::<Vec<_>>().join("\n");
-        if let Err(error) = core.catalog.set_value(AWAY, Some(names).filter(|n| !n.is_empty())).await {
-            tracing::debug!(%error, "which backends are away could not be remembered");
-        }
+    if away.keys().ne(before.keys())
+        && core.closed_reason().is_none()
+        && let Err(error) = keep(core).await
+    {
+        tracing::debug!(%error, "which backends are away could not be remembered");
     }
     if core.closed_reason().is_some() || core.config.read_only {
         return;
@@ -107,7 +122,7 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
     if core.may_lack() && (all_answer || came_back.contains(&true)) {
         // What it holds may be what was missing to be sure of the history, or to see that something was acknowledged.
         let _whole = core.whole.read().await;
-        match catch_up(core, core.catalog.as_ref(), None, true, &Progress::default()).await {
+        match catch_up(core, None, true, &Progress::default()).await {
             Ok(report) => judge_certainty(core, &report),
             Err(error) => tracing::error!(%error, "the catalog could not catch up with a backend that came back"),
         }
@@ -120,7 +135,7 @@ async fn look_at(core: &Arc<Core>, backend: &Backend) -> bool {
     match read_marker(backend).await {
         // It does not answer: what is known of it stays.
         Err(_) => {
-            lock(&core.absences).entry(name.to_owned()).or_insert_with(Instant::now);
+            lock(&core.absences).entry(name.to_owned()).or_insert_with(|| Some(Instant::now()));
             return false;
         }
         Ok(Some(found)) => match wrong_marker(backend, &found, core.repository) {
@@ -133,7 +148,7 @@ async fn look_at(core: &Arc<Core>, backend: &Backend) -> bool {
         ),
         Ok(None) => {}
     }
-    lock(&core.absences).entry(name.to_owned()).or_insert_with(Instant::now);
+    lock(&core.absences).entry(name.to_owned()).or_insert_with(|| Some(Instant::now()));
     if was_admitted {
         core.events.tell(EventKind::BackendExpelled, Some(name), "it does not show this repository's marker any more");
     }
@@ -145,8 +160,9 @@ async fn look_at(core: &Arc<Core>, backend: &Backend) -> bool {
 /// A backend shows its marker. What it missed is found out before it is used again. Whether it was not used before.
 async fn welcome(core: &Arc<Core>, backend: &Backend, was_admitted: bool) -> bool {
     let name = backend.name();
-    let since = lock(&core.absences).get(name).copied();
-    let long = since.is_some_and(|since| since.elapsed() >= MAY_HAVE_CHANGED);
+    // A catch-up that does not see it from now on notes it once more.
+    let absent = lock(&core.absences).remove(name);
+    let long = absent.is_some_and(|since| since.is_none_or(|since| since.elapsed() >= MAY_HAVE_CHANGED));
     if (!was_admitted || long) && core.closed_reason().is_none() {
         match reconcile(core, backend).await {
             Ok(missed) => {
@@ -157,6 +173,9 @@ async fn welcome(core: &Arc<Core>, backend: &Backend, was_admitted: bool) -> boo
             }
             Err(error) => {
                 tracing::warn!(backend = name, %error, "is back, but it could not be found out what it missed");
+                if let Some(since) = absent {
+                    lock(&core.absences).entry(name.to_owned()).or_insert(since);
+                }
                 return false;
             }
         }
@@ -165,7 +184,6 @@ async fn welcome(core: &Arc<Core>, backend: &Backend, was_admitted: bool) -> boo
         }
     }
     backend.admit();
-    lock(&core.absences).remove(name);
     backend.health().recovered();
     !was_admitted
 }

@@ -146,7 +146,8 @@ def wait_until(holds, within=60):
 
 def shard_files(folder):
     """Without those that a killed writer did not finish: no listing shows them, and the store removes them by their age."""
-    return sorted(p for p in (Path(folder) / "s").rglob("*") if p.is_file() and "#" not in p.name)
+    # `os.walk` passes over folders that are removed meanwhile; `rglob` fails there.
+    return sorted(Path(at) / name for at, _, names in os.walk(Path(folder) / "s") for name in names if "#" not in name)
 
 
 def flip_bit(file, offset):

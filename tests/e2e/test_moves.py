@@ -43,7 +43,10 @@ class House:
 
     def fill(self):
         self.rsb("mb", "bucket", expect=DONE)
-        for name, size in {"small": 1000, "medium": 300 * KIB, "large": 9 * MIB, "gone": 50 * KIB}.items():
+        sizes = {"small": 1000, "large": 9 * MIB, "gone": 50 * KIB}
+        # Six of eight backends are chosen for each: of so many, every backend has some.
+        sizes |= {f"medium-{number}": 300 * KIB for number in range(8)}
+        for name, size in sizes.items():
             body = content(size, name)
             file = self.root / "in"
             file.write_bytes(body)

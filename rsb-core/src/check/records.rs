@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Checker, Seen};
+use super::Checker;
+use super::checker::Seen;
 use crate::api::{CheckReport, Depth, ObjectHealth, Scope};
 use crate::catalog::{Entry, Located, RecordRow};
 use crate::core::Core;

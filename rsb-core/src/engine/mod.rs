@@ -8,6 +8,7 @@ mod lock;
 mod moves;
 mod multipart;
 mod reading;
+mod start;
 mod versions;
 
 use std::sync::Arc;
@@ -22,12 +23,12 @@ use crate::backend::Backend;
 use crate::catalog::{BucketRule, Catalog, LedgerItem, ListItem, ListQuery, Precondition, Reserved};
 use crate::codec::{self, Codecs};
 use crate::core::Core;
-use crate::env::{Env, Flaw};
+use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::format::batch::InlineShards;
 use crate::format::manifest::{Body, Etag, Manifest, Record, Tombstone, Versions};
-use crate::id::{BatchId, RepositoryId, VersionId};
+use crate::id::{RepositoryId, VersionId};
 use crate::object_lock::{BucketLock, ObjectLock};
 use crate::placement::{self};
 use crate::scheme::Scheme;
@@ -81,16 +82,16 @@ impl Engine {
         }
         let core = Core::new(config, repository, record_margin, backends, catalog, codecs, env);
         let core = Arc::new(core);
+        watch::remember(&core).await?;
         crate::moves::apply(&core).await?;
         if let Some(id) = core.catalog.greatest_version().await? {
             core.env.observe_id(id.0);
         }
         if !core.config.read_only {
-            start_up(&core).await?;
+            start::start_up(&core).await?;
         } else if core.catalog.value(recover::PARTIAL).await?.is_some() {
             core.set_catalog_partial(true);
         }
-        watch::remember(&core).await?;
         watch::start(&core);
         write::multipart::start_expiry(&core);
         let committer = Committer::start(core.clone());
@@ -410,37 +411,3 @@ impl Engine {
         self.core.catalog.ledger_after(after, limit).await
     }
 }
-
-/// Brings the catalog up to date, unless it was closed with nothing in flight.
-async fn start_up(core: &Arc<Core>) -> Result<()> {
-    let catalog = &core.catalog;
-    catalog.set_value(recover::REPOSITORY_ID, Some(core.repository.to_string())).await?;
-    let clean = catalog.value(CLEAN).await?.is_some();
-    catalog.set_value(CLEAN, None).await?;
-    // A power cut that took this back would make the next start believe that nothing happened in between.
-    if !core.env.has(Flaw::OpensUnsynced) {
-        catalog.sync().await?;
-    }
-    if clean {
-        return Ok(());
-    }
-    core.doubt_uploads_so_far();
-    // A batch is named before it is written and committed after, so those still open at the last stop lie from the low-water
-    // mark on. Others that were in flight beside it may be a little older.
-    let mut from = catalog.low_water().await?.map(|id| BatchId(crate::env::id_before(id.0, CATCH_UP_MARGIN_MS)));
-    if catalog.value(recover::PARTIAL).await?.is_some() {
-        from = None;
-    }
-    // What too few backends show is taken in newest first, so where it is broken off the low-water mark says nothing.
-    catalog.set_value(recover::PARTIAL, Some("yes".into())).await?;
-    let report = recover::catch_up(core, catalog.as_ref(), from, true, &Progress::default()).await?;
-    let open: Vec<VersionId> = catalog.open_intents().await?.into_iter().map(|intent| intent.version).collect();
-    catalog.release(&open).await?;
-    catalog.set_value(recover::PARTIAL, None).await?;
-    core.env.outlive_earlier();
-    recover::judge_certainty(core, &report);
-    Ok(())
-}
-
-/// How much older than the greatest committed batch one that was in flight beside it may be.
-const CATCH_UP_MARGIN_MS: u64 = 10 * 60 * 1000;

@@ -436,12 +436,12 @@ impl Manifest {
         segments.iter().map(|s| s.data_id)
     }
 
-    /// How many copies' blocks an inline object is restored from; 0 for an empty one, whose blocks are empty.
-    pub(crate) fn inline_needs(&self) -> Option<usize> {
+    /// How many copies of its record it takes to believe in the object: as many as an inline one is restored from. As many of
+    /// an empty one, although each says all of it: a single copy that was away when it was deleted must not bring it back.
+    pub(crate) fn copies_needed(&self) -> usize {
         match &self.body {
-            Body::Inline(_) if self.size == 0 => Some(0),
-            Body::Inline(body) => Some(body.scheme.k()),
-            Body::None | Body::Segments(_) => None,
+            Body::Inline(body) => body.scheme.k(),
+            Body::None | Body::Segments(_) => 1,
         }
     }
 

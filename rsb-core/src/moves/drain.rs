@@ -15,9 +15,10 @@ use super::segments::{Versions, on};
 use crate::api::DrainProof;
 use crate::backend::{Backend, Role};
 use crate::catalog::{BatchRow, HolderState, LedgerEntry, LedgerItem};
-use crate::core::{Ask, Core, delete, error_sentence};
+use crate::core::Core;
 use crate::env::Flaw;
 use crate::error::{Error, Result};
+use crate::files::{Ask, delete, error_sentence};
 use crate::format::paths;
 use crate::id::DataId;
 use crate::placement;
@@ -175,18 +176,18 @@ impl Mover<'_> {
             let is_used = !is_blind && (held.contains(&id.0) || first_arriving.is_some_and(|first| id >= first));
             (!named.contains(&(id, index)) && !is_used).then_some((id, index, meta))
         });
-        for (id, index, meta) in shards {
-            self.progress.check()?;
-            if !self.core.catalog.unreferenced(&[id]).await?.is_empty() {
-                continue;
-            }
-            // One that is new may have been named since.
-            let referrers = self.core.catalog.referrers(id).await?;
-            let mut pieces =
-                referrers.iter().flat_map(|entry| Piece::of_entry(entry, None)).filter(|p| p.data_id == id);
-            let is_named = pieces.any(|piece| on(&piece, from).any(|here| here == index));
-            if !is_named || is_blind {
-                self.remove_file(from, &meta.location, meta.size, id.0).await;
+        for shards in shards.collect::<Vec<_>>().chunks(1000) {
+            let ids: Vec<DataId> = shards.iter().map(|(id, ..)| *id).collect();
+            let unreferenced: HashSet<DataId> = self.core.catalog.unreferenced(&ids).await?.into_iter().collect();
+            for (id, index, meta) in shards.iter().filter(|(id, ..)| !unreferenced.contains(id)) {
+                self.progress.check()?;
+                // One that is new may have been named since.
+                let referrers = self.core.catalog.referrers(*id).await?;
+                let is_named =
+                    Piece::views(&referrers, *id).any(|(_, piece)| on(&piece, from).any(|here| here == *index));
+                if !is_named || is_blind {
+                    self.remove_file(from, &meta.location, meta.size, id.0).await;
+                }
             }
         }
         Ok(())

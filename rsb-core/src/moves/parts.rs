@@ -92,13 +92,9 @@ impl Mover<'_> {
 
     /// Where an object that shares the segment has the shard by now.
     async fn shared_place(&self, piece: &Piece, index: usize, from: &str) -> Result<Option<String>> {
-        for entry in self.core.catalog.referrers(piece.data_id).await? {
-            let same = Piece::of_entry(&entry, None).into_iter().find(|other| other.data_id == piece.data_id);
-            let place = same.and_then(|mut other| other.shards.get_mut(index).and_then(Option::take));
-            if let Some(at) = place.filter(|at| at.backend != from) {
-                return Ok(Some(at.backend));
-            }
-        }
-        Ok(None)
+        let referrers = self.core.catalog.referrers(piece.data_id).await?;
+        let mut places = Piece::views(&referrers, piece.data_id)
+            .filter_map(|(_, mut other)| other.shards.get_mut(index).and_then(Option::take));
+        Ok(places.find(|at| at.backend != from).map(|at| at.backend))
     }
 }

@@ -10,8 +10,9 @@ use super::{CHUNK, CHUNK_BYTES, Mover, REVISIONS};
 use crate::api::ObjectInfo;
 use crate::backend::Backend;
 use crate::catalog::{Entry, LedgerItem};
-use crate::core::{Ask, Core, delete_files};
+use crate::core::Core;
 use crate::error::{ErrorKind, Result};
+use crate::files::{Ask, delete_files};
 use crate::format::manifest::{Body, Manifest, SegmentedBody};
 use crate::format::paths;
 use crate::id::{DataId, VersionId};
@@ -170,7 +171,7 @@ impl Mover<'_> {
         let core = self.core;
         // What was deleted or moved since it was found is passed over.
         let referrers = core.catalog.referrers(job.data_id).await?;
-        let views = views_of(&referrers, job.data_id);
+        let views = Piece::views(&referrers, job.data_id).collect::<Vec<_>>();
         let names_it = |(_, piece): &&(&Entry, Piece)| on(piece, &job.from).any(|index| index == job.index);
         let Some((entry, piece)) = views.iter().find(names_it) else { return Ok(None) };
         let object = (entry.manifest.bucket.clone(), entry.manifest.key.clone());
@@ -269,12 +270,6 @@ fn by_segment(changes: &[Change]) -> BySegment<'_> {
         out.entry(change.data_id).or_default().push(change);
     }
     out
-}
-
-/// A segment as each of these versions has it.
-fn views_of(referrers: &[Entry], id: DataId) -> Vec<(&Entry, Piece)> {
-    let view = |entry| Some((entry, Piece::of_entry(entry, None).into_iter().find(|piece| piece.data_id == id)?));
-    referrers.iter().filter_map(view).collect()
 }
 
 /// Where another version that shares the segment has the shard by now: one was copied, or could not be described, while it

@@ -85,7 +85,10 @@ pub(crate) async fn hold(core: &Core, bucket: &str, key: &str, version: Option<V
 /// that was never acknowledged nothing would be left once all backends are back.
 fn check_known(held: &Held) -> Result<()> {
     let manifest = &held.entry.manifest;
-    let Some(needed) = manifest.inline_needs() else { return Ok(()) };
+    if !Piece::needs_batch(manifest) {
+        return Ok(());
+    }
+    let needed = manifest.copies_needed();
     let known = held.pieces.iter().flat_map(|piece| &piece.shards).flatten().count();
     if known >= needed {
         return Ok(());

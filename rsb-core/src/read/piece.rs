@@ -89,6 +89,14 @@ impl Piece {
         }
     }
 
+    /// A segment as each of these versions has it: of two that share it, one may name a new place already.
+    pub fn views(referrers: &[Entry], id: DataId) -> impl Iterator<Item = (&Entry, Self)> {
+        referrers.iter().filter_map(move |entry| {
+            let mut pieces = Self::of_entry(entry, None).into_iter();
+            Some((entry, pieces.find(|piece| piece.data_id == id)?))
+        })
+    }
+
     /// Whether a manifest's pieces need the batch row.
     pub fn needs_batch(manifest: &Manifest) -> bool {
         matches!(manifest.body, Body::Inline(_))

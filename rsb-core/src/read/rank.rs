@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::piece::Piece;
-use crate::core::{Core, Fault};
+use crate::core::Core;
+use crate::files::Fault;
 use crate::health::Op;
 
 /// A backend is slow when it takes so many times as long as is usual, and more than [`NOTICED`] longer.

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::piece::{Piece, ShardAt};
 use crate::backend::{Backend, ReadStep};
-use crate::core::{Fault, fault_of, ranged, size_of};
+use crate::files::{Fault, fault_of, ranged, size_of};
 use crate::format::checksum::Checksums;
 use crate::health::{ErrorClass, Op};
 use crate::id::DataId;

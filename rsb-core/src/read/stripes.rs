@@ -22,9 +22,10 @@ use super::rank::{Ranking, ShardFault, rank};
 use super::shard_reader::{Heard, ShardReader};
 use crate::backend::Backend;
 use crate::catalog::{LedgerEntry, LedgerReason};
-use crate::core::{Core, Fault, FaultKind};
+use crate::core::Core;
 use crate::env::Flaw;
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::{Fault, FaultKind};
 use crate::health::Op;
 
 /// Reads the stripes of one piece in order.

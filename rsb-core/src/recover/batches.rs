@@ -7,10 +7,11 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
 use crate::catalog::{BatchRow, Holder, HolderState, Located, LocatedRecord};
-use crate::core::{Core, Fault, FaultKind, error_sentence, get_all};
+use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::files::{Fault, FaultKind, error_sentence, get_all};
 use crate::format::batch::{BatchImage, Extent, InlineShards, MAX_RECORD_LEN, read_copy};
-use crate::format::manifest::{Body, Record};
+use crate::format::manifest::{Body, Manifest, Record};
 use crate::format::paths;
 use crate::health::Op;
 use crate::id::BatchId;
@@ -160,7 +161,9 @@ impl Loaded {
     /// How many more copies must be read so that any copy can be made; of what is not known yet, one.
     fn wanting(&self) -> usize {
         let of_record = |r: &LoadedRecord| match &r.record {
-            Record::Version(manifest) => manifest.inline_needs().unwrap_or(0).saturating_sub(r.inline.len()),
+            Record::Version(Manifest { body: Body::Inline(body), size: 1.., .. }) => {
+                body.scheme.k().saturating_sub(r.inline.len())
+            }
             _ => 0,
         };
         self.records.values().map(of_record).max().unwrap_or_default().max(usize::from(self.holders.is_empty()))

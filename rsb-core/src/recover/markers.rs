@@ -6,10 +6,11 @@ use futures::stream::{self, StreamExt};
 use object_store::PutPayload;
 
 use crate::backend::Backend;
-use crate::core::{Core, Fault, FaultKind, get_all, put};
+use crate::core::Core;
 use crate::engine::EngineConfig;
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::files::{Fault, FaultKind, get_all, put};
 use crate::format::marker::Marker;
 use crate::format::paths;
 use crate::health::{ErrorClass, Op};

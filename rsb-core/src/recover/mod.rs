@@ -32,9 +32,13 @@ use crate::error::{Error, Result};
 use crate::format::manifest::Record;
 use crate::format::paths;
 use crate::id::BatchId;
+use crate::watch::not_seen;
 
 /// The catalog's named value that holds the repository's id.
 pub(crate) const REPOSITORY_ID: &str = "repository_id";
+
+/// The catalog's named value that holds the millisecond in which the ids of the last process began.
+pub(crate) const IDS_FROM: &str = "ids_from_ms";
 
 /// The catalog's named value that says that it shows records of which too few copies were seen, for backends were away: when
 /// they are back, the catalog is made anew, as what those records replaced may be what was acknowledged.
@@ -42,6 +46,7 @@ pub(crate) const UNDECIDED: &str = "undecided";
 
 /// The catalog's named value that says that a rebuild of it was begun and not ended.
 pub(crate) const PARTIAL: &str = "rebuild_not_ended";
+
 struct Recovery<'a> {
     core: &'a Arc<Core>,
     catalog: &'a dyn Catalog,
@@ -56,8 +61,20 @@ struct Recovery<'a> {
     tombstones: Tombstones,
 }
 
-/// Brings a catalog up to date with the backends: reads the batches it does not know, from `from` on.
+/// Brings the catalog up to date with the backends: reads the batches it does not know, from `from` on.
 pub(crate) async fn catch_up(
+    core: &Arc<Core>,
+    from: Option<BatchId>,
+    adopt: bool,
+    progress: &Progress,
+) -> Result<RebuildReport> {
+    let report = read_into(core, core.catalog.as_ref(), from, adopt, progress).await?;
+    not_seen(core, &report.unreachable).await?;
+    Ok(report)
+}
+
+/// Takes into a catalog what the backends show and it does not know, from `from` on.
+async fn read_into(
     core: &Arc<Core>,
     catalog: &dyn Catalog,
     from: Option<BatchId>,
@@ -251,14 +268,19 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
         tracing::warn!(%error, "uploads in progress and the ledger cannot be kept");
         Kept::default()
     });
-    // Which moves go on is known to the catalog alone.
-    let moves = catalog.value(crate::moves::JOURNAL).await?;
+    // Which moves go on is known to the catalog alone, and where ids began.
+    let mut known = Vec::new();
+    for name in [crate::moves::JOURNAL, IDS_FROM] {
+        known.push((name, catalog.value(name).await?));
+    }
     catalog.clear().await?;
-    catalog.set_value(crate::moves::JOURNAL, moves).await?;
+    for (name, value) in known {
+        catalog.set_value(name, value).await?;
+    }
     // One that is broken off is noticed at the next start.
     catalog.set_value(PARTIAL, Some("yes".into())).await?;
     catalog.set_value(REPOSITORY_ID, Some(core.repository.to_string())).await?;
-    let report = catch_up(core, catalog, None, !core.config.read_only, progress).await?;
+    let report = catch_up(core, None, !core.config.read_only, progress).await?;
     catalog.set_value(PARTIAL, None).await?;
     kept.put_back(core).await?;
     judge_certainty(core, &report);
@@ -274,7 +296,7 @@ pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<Resu
     }
     // Nobody can look anything up while the catalog is made anew, so it is tried beside it first.
     let fresh = MemoryCatalog::default();
-    let report = catch_up(core, &fresh, None, true, progress).await?;
+    let report = read_into(core, &fresh, None, true, progress).await?;
     if !report.unreachable.is_empty() {
         return Ok(Err(report.unreachable));
     }
@@ -313,7 +335,7 @@ pub(crate) fn judge_certainty(core: &Core, report: &RebuildReport) {
 pub(crate) async fn verify(core: &Arc<Core>, progress: &Progress) -> Result<VerifyReport> {
     let _whole = core.hold_whole().await?;
     let fresh = MemoryCatalog::default();
-    let rebuilt = catch_up(core, &fresh, None, false, progress).await?;
+    let rebuilt = read_into(core, &fresh, None, false, progress).await?;
     let (ours, theirs) = (all_versions(core.catalog.as_ref()).await?, all_versions(&fresh).await?);
     let mut differences = Vec::new();
     for (name, ours) in &ours {

@@ -11,8 +11,9 @@ use object_store::path::Path;
 
 use crate::backend::Backend;
 use crate::catalog::{BatchRow, Holder, HolderState, LedgerEntry, LedgerItem, LedgerReason};
-use crate::core::{Ask, Core, error_sentence, get_all};
+use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::files::{Ask, error_sentence, get_all};
 use crate::format::batch::{MAX_RECORD_LEN, read_copy};
 use crate::format::manifest::Body;
 use crate::format::{paths, shard};

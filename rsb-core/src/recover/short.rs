@@ -8,8 +8,9 @@ use object_store::PutPayload;
 use super::Recovery;
 use super::batches::Loaded;
 use crate::catalog::{Holder, HolderState, LedgerEntry, LedgerReason, kills};
-use crate::core::{Core, Fault, FaultKind, put, size_of};
+use crate::core::Core;
 use crate::error::Result;
+use crate::files::{Fault, FaultKind, put, size_of};
 use crate::format::batch::BatchImage;
 use crate::format::manifest::{Body, Manifest, Record};
 use crate::format::{paths, shard};
@@ -122,7 +123,7 @@ impl Recovery<'_> {
     async fn is_good(&mut self, manifest: &Manifest, inline: usize, seen: &mut Shards) -> bool {
         match &manifest.body {
             Body::None => true,
-            Body::Inline(_) => manifest.inline_needs().is_none_or(|needed| inline >= needed),
+            Body::Inline(_) => inline >= manifest.copies_needed(),
             Body::Segments(body) => {
                 for view in body.views() {
                     // What this process removes is not worth completing: soon it is not there.

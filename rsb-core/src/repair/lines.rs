@@ -7,8 +7,9 @@ use super::plan::{holders_in, targets};
 use crate::api::{Finding, FindingKind};
 use crate::catalog::{BatchRow, HolderState, LedgerEntry, LedgerItem};
 use crate::check::verify_shard;
-use crate::core::{Core, get_all, size_of};
+use crate::core::Core;
 use crate::error::Result;
+use crate::files::{get_all, size_of};
 use crate::format::batch::{MAX_RECORD_LEN, read_copy};
 use crate::format::paths;
 use crate::format::shard::HEADER_LEN;
@@ -69,8 +70,8 @@ fn items(lines: &[LedgerEntry]) -> Vec<LedgerItem> {
 /// How many more losses what these lines are about survives; `None` where it was deleted.
 pub(crate) async fn margin_of(core: &Core, id: DataId, lines: &[LedgerEntry]) -> Result<Option<i32>> {
     let referrers = core.catalog.referrers(id).await?;
-    let piece = referrers.first().and_then(|e| Piece::of_entry(e, None).into_iter().find(|p| p.data_id == id));
-    Ok(piece.map(|piece| piece.scheme.m() as i32 - lines.len() as i32))
+    let mut views = Piece::views(&referrers, id);
+    Ok(views.next().map(|(_, piece)| piece.scheme.m() as i32 - lines.len() as i32))
 }
 
 /// Looks at the shards of a segment that the ledger names.
@@ -82,8 +83,7 @@ pub(crate) async fn plan_segment(
 ) -> Result<Healing> {
     let mut healing = Healing::new();
     let referrers = core.catalog.referrers(id).await?;
-    let piece = referrers.first().and_then(|e| Piece::of_entry(e, None).into_iter().find(|p| p.data_id == id));
-    let Some(piece) = piece else {
+    let Some((_, piece)) = Piece::views(&referrers, id).next() else {
         if core.catalog.unreferenced(&[id]).await?.is_empty() {
             // A part of an upload that is not completed: until then nothing is known of the object.
             healing.waiting = lines.len() as u64;

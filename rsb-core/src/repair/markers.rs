@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::catalog::HolderState;
-use crate::core::{Core, FaultKind, get_all};
+use crate::core::Core;
 use crate::error::Result;
+use crate::files::{FaultKind, get_all};
 use crate::format::batch::{MAX_RECORD_LEN, read_copy};
 use crate::format::marker::Marker;
 use crate::format::paths;

@@ -29,7 +29,9 @@ impl Planner<'_> {
     pub async fn add(&mut self, health: ObjectHealth) -> Result<()> {
         let entry = self.core.catalog.entry(&health.bucket, &health.key, Some(health.version)).await?;
         let Some(entry) = entry else { return self.add_other(health).await };
-        if !health.is_readable() {
+        // Of an empty object each copy says all, though more are needed to believe in it.
+        let spare = if entry.manifest.size == 0 { entry.manifest.copies_needed() as i32 - 1 } else { 0 };
+        if health.margin + spare < 0 {
             self.plan.unrepairable.push(health);
             return Ok(());
         }
@@ -164,8 +166,7 @@ impl Planner<'_> {
 /// The backends that hold a part of a segment, as any of these versions has it: two that share it may name different ones for a
 /// moment. Where another one has what this one lost is no hindrance: there it may go.
 pub(super) fn holders_in(referrers: &[Entry], piece: &Piece, lost: &[&Finding]) -> Vec<String> {
-    let others = referrers.iter().flat_map(|entry| Piece::of_entry(entry, None)).filter(|p| p.data_id == piece.data_id);
-    let kept = others.flat_map(|other| other.shards.into_iter().enumerate());
+    let kept = Piece::views(referrers, piece.data_id).flat_map(|(_, other)| other.shards.into_iter().enumerate());
     let kept = kept.filter(|(index, _)| !lost.iter().any(|f| usize::from(f.index) == *index));
     let own = piece.shards.iter().flatten().map(|at| at.backend.clone());
     let names: BTreeSet<String> = kept.filter_map(|(_, at)| Some(at?.backend)).chain(own).collect();

@@ -9,9 +9,10 @@ use object_store::PutPayload;
 use crate::api::RepairReport;
 use crate::catalog::{BucketRule, Entry, Holder, HolderState, LedgerItem, Precondition};
 use crate::check::verify_shard;
-use crate::core::{Core, get_all, put};
+use crate::core::Core;
 use crate::env::Flaw;
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::{get_all, put};
 use crate::format::batch::{InlineShards, MAX_RECORD_LEN};
 use crate::format::manifest::{Body, Record, SegmentedBody};
 use crate::format::paths;
@@ -59,8 +60,7 @@ pub(crate) async fn repair_shards(
         }
     }
     // Each version's own view: of two that share the segment one may name the place already.
-    let views = referrers.iter().flat_map(|entry| Piece::of_entry(entry, None)).filter(|p| p.data_id == data_id);
-    let views: Vec<Piece> = views.collect();
+    let views: Vec<Piece> = Piece::views(&referrers, data_id).map(|(_, view)| view).collect();
     let moved = |(index, name): &(u16, String)| {
         let lies = |view: &Piece| view.shards.get(usize::from(*index)).cloned().flatten();
         views.iter().any(|view| lies(view).is_none_or(|old| old.backend != *name))

@@ -8,9 +8,10 @@ use object_store::path::Path;
 use uuid::Uuid;
 
 use crate::catalog::{BatchRow, Entry, Holder, HolderState, LedgerItem, PartRow};
-use crate::core::{Ask, Core, delete_files};
+use crate::core::Core;
 use crate::env::Flaw;
 use crate::error::Result;
+use crate::files::{Ask, delete_files};
 use crate::format::manifest::{Body, SegmentedBody};
 use crate::format::paths;
 use crate::id::DataId;

@@ -364,7 +364,7 @@ async fn forget(core: &Arc<Core>, id: BatchId, left: &Scattered, versions: &[Ver
     core.leases.remove([id.0]);
     let files: BTreeMap<String, _> =
         left.everywhere().map(|(_, backend)| (backend.to_owned(), paths::batch(id))).collect();
-    let remaining = crate::core::delete_files(core, files, crate::core::Ask::TheWell).await;
+    let remaining = crate::files::delete_files(core, files, crate::files::Ask::TheWell).await;
     if !remaining.is_empty() {
         let holders = remaining
             .into_iter()

@@ -9,8 +9,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Role};
-use crate::core::{self, Core, Fault, suspect_patience};
+use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result};
+use crate::files::{Fault, put};
 use crate::health::Op;
 use crate::placement::Placer;
 
@@ -191,7 +192,7 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
         self.out.placed[file].backend = backend.name().to_owned();
         self.in_flight[file] = Some(backend.clone());
         self.handles[file] = Some(self.writes.spawn(async move {
-            let result = core::put(&backend, &path, payload).await;
+            let result = put(&backend, &path, payload).await;
             Attempt { file, backend, result }
         }));
     }
@@ -232,7 +233,8 @@ impl<F: Fn(usize) -> (Path, PutPayload)> Run<'_, F> {
         let health = self.in_flight.iter().flatten().map(Backend::health);
         let well = health.filter(|h| !h.is_suspect(self.op));
         match well.map(|h| h.limit(self.op)).max() {
-            None => suspect_patience(elapsed),
+            // Only ill ones are left: a sign of life of theirs is hardly waited for.
+            None => elapsed / 4 + Duration::from_millis(2),
             Some(limit) => limit + elapsed / 2,
         }
     }

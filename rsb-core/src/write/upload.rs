@@ -288,7 +288,7 @@ pub(crate) async fn write_segment(core: &Core, scheme: Scheme, segment: EncodedS
 async fn undo_files_of(core: &Core, data_id: DataId, left: &Scattered) {
     let files: Vec<(String, Path)> =
         left.everywhere().map(|(shard, backend)| (backend.to_owned(), paths::shard(data_id, shard))).collect();
-    crate::core::delete_files(core, files, crate::core::Ask::TheWell).await;
+    crate::files::delete_files(core, files, crate::files::Ask::TheWell).await;
 }
 
 /// Deletes in the background what a segment left on the backends.
