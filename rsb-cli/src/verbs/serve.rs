@@ -2,8 +2,9 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rsb_core::Status;
 use rsb_gateway::{AccessKey, Auth, Gateway, GatewayConfig, PrototypeMode, Right, Secret, ShardCounts, Tls};
 
@@ -20,6 +21,7 @@ pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
     let mut gateway = gateway_config(&config)?;
     gateway.key_source = Some(Arc::new(Watched::new(KeyStore::of(&config))?));
     let recorder = PrometheusBuilder::new().install_recorder().map_err(|e| Failure::new(FAILED, e.to_string()))?;
+    let summing = tokio::spawn(sum_up(recorder.clone()));
     gateway.metrics_render = Some(Arc::new(move || recorder.render()));
     for warning in gateway.validate().map_err(|e| Failure::new(USAGE, e.to_string()))? {
         tracing::warn!("{warning}");
@@ -47,8 +49,19 @@ pub async fn run(cli: &Cli, args: &Serve) -> Result<u8, Failure> {
         }
     }
     bound.run(stop_signal()).await;
+    summing.abort();
     engine.close().await?;
     Ok(DONE)
+}
+
+/// Times that were measured wait, one by one, until they are summed up: without this they would pile up for as long as nobody
+/// asks for the metrics.
+async fn sum_up(recorder: PrometheusHandle) {
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        every.tick().await;
+        recorder.run_upkeep();
+    }
 }
 
 /// The first words, for people: where it is, what it holds, what to try.
