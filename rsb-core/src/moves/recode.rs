@@ -19,7 +19,7 @@ use crate::format::manifest::{Body, InlineBody, Manifest, SegmentScheme, Segment
 use crate::format::shard::HEADER_LEN;
 use crate::id::{DataId, VersionId};
 use crate::read::piece::Piece;
-use crate::read::{hold_entry, stream_pieces};
+use crate::read::{Held, hold_entry, stream_pieces};
 use crate::scheme::Scheme;
 use crate::stripe::{CHECKSUM_LEN, Layout};
 use crate::write::encode::{Coder, SegmentEncoder};
@@ -114,20 +114,15 @@ impl Mover<'_> {
 
     async fn recode_version(&self, entry: &Entry, scope: &Scope, coder: &Coder) -> Result<()> {
         let m = &entry.manifest;
-        // What a copy shares with it may have been coded anew since the page was read.
-        let Some(now) = self.core.catalog.entry(&m.bucket, &m.key, Some(m.version)).await? else { return Ok(()) };
-        let pieces = to_recode(&now, &coder.scheme);
-        if pieces.is_empty() {
-            return Ok(());
-        }
         // The reference decoder puts segments in the order of their ids. So ids are given in order, from the first to the
         // last, and the last are coded first: at every moment the old ids before them are smaller.
-        let ids: Vec<DataId> = pieces.iter().map(|_| DataId(self.core.env.new_id())).collect();
-        let _arriving = ids.first().map(|id| self.core.arriving(*id));
-        let work: Vec<(Piece, DataId)> = pieces.into_iter().zip(ids).collect();
-        for chunk in work.rchunks(SEGMENTS) {
-            let result = self.recode_chunk(&now, chunk, scope, coder).await;
-            match result {
+        let ids: Vec<(DataId, DataId)> = to_recode(entry, &coder.scheme)
+            .into_iter()
+            .map(|piece| (piece.data_id, DataId(self.core.env.new_id())))
+            .collect();
+        let _arriving = ids.first().map(|(_, id)| self.core.arriving(*id));
+        for chunk in ids.rchunks(SEGMENTS) {
+            match self.recode_chunk(entry, chunk, scope, coder).await {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -140,14 +135,38 @@ impl Mover<'_> {
         Ok(())
     }
 
-    async fn recode_chunk(&self, entry: &Entry, chunk: &[(Piece, DataId)], scope: &Scope, coder: &Coder) -> Result<()> {
+    /// The version as it is now, with leases: each chunk describes it anew, and others may.
+    async fn hold_now(&self, entry: &Entry) -> Result<Option<Held>> {
+        let (m, core) = (&entry.manifest, self.core);
+        loop {
+            let now = core.catalog.entry(&m.bucket, &m.key, Some(m.version)).await?;
+            core.check_catalog_whole()?;
+            let Some(now) = now else { return Ok(None) };
+            if let Some(held) = hold_entry(core, &now).await? {
+                return Ok(Some(held));
+            }
+        }
+    }
+
+    /// Codes segments anew that the version still has: each with the id that it gets.
+    async fn recode_chunk(
+        &self,
+        entry: &Entry,
+        chunk: &[(DataId, DataId)],
+        scope: &Scope,
+        coder: &Coder,
+    ) -> Result<()> {
         let core = self.core;
         let _together = core.moving.read().await;
-        let Some(held) = hold_entry(core, entry.clone()).await? else { return Ok(()) };
+        let Some(held) = self.hold_now(entry).await? else { return Ok(()) };
         let object = (entry.manifest.bucket.clone(), entry.manifest.key.clone());
         // Between one version and the next that is to name it, what was coded anew may be named by nobody: the one was deleted.
         let new = core.leases.take(chunk.iter().map(|(_, id)| id.0));
-        let jobs = chunk.iter().map(|(piece, id)| self.recode_segment(piece, *id, &object, coder));
+        // What a copy shares with it may have been coded anew since the page was read.
+        let jobs = chunk.iter().filter_map(|(old, id)| {
+            let piece = held.pieces.iter().find(|piece| piece.data_id == *old)?;
+            Some(self.recode_segment(piece, *id, &object, coder))
+        });
         let recoded = stream::iter(jobs.collect::<Vec<_>>()).buffer_unordered(self.parallel);
         let recoded: BTreeMap<DataId, Recoded> = recoded.try_collect().await?;
         let mut versions: BTreeMap<(String, String, VersionId), ()> = BTreeMap::new();

@@ -175,7 +175,7 @@ impl Mover<'_> {
         let names_it = |(_, piece): &&(&Entry, Piece)| on(piece, &job.from).any(|index| index == job.index);
         let Some((entry, piece)) = views.iter().find(names_it) else { return Ok(None) };
         let object = (entry.manifest.bucket.clone(), entry.manifest.key.clone());
-        let Some(held) = hold_entry(core, (*entry).clone()).await? else { return Ok(None) };
+        let Some(held) = hold_entry(core, entry).await? else { return Ok(None) };
         let names: BTreeSet<&str> = views.iter().flat_map(|(_, piece)| holders(piece)).collect();
         let names: Vec<&str> = names.into_iter().collect();
         let to = match elsewhere(core, &views, &job, piece) {

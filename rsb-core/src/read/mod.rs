@@ -100,13 +100,25 @@ fn check_known(held: &Held) -> Result<()> {
     Err(Error::new(ErrorKind::Unreadable, sentence).object(name))
 }
 
-/// Takes leases on what an entry points at; `None` when it is being deleted.
-pub(crate) async fn hold_entry(core: &Core, entry: Entry) -> Result<Option<Held>> {
-    let batch = match Piece::needs_batch(&entry.manifest) {
-        true => core.catalog.batch(entry.at.batch).await?,
-        false => None,
-    };
-    Ok(hold_found(core, entry, batch))
+/// Takes leases on what an entry points at; `None` when it was deleted, or described anew.
+pub(crate) async fn hold_entry(core: &Core, entry: &Entry) -> Result<Option<Held>> {
+    let m = &entry.manifest;
+    loop {
+        let batch = match Piece::needs_batch(m) {
+            true => core.catalog.batch(entry.at.batch).await?,
+            false => None,
+        };
+        if let Some(held) = hold_found(core, entry.clone(), batch) {
+            return Ok(Some(held));
+        }
+        // Whoever deletes a neighbour in its batch, or one that it shares segments with, refuses leases while he looks at it.
+        let now = core.catalog.entry(&m.bucket, &m.key, Some(m.version)).await?;
+        core.check_catalog_whole()?;
+        if now.is_none_or(|now| now.at != entry.at) {
+            return Ok(None);
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 fn hold_found(core: &Core, entry: Entry, batch: Option<BatchRow>) -> Option<Held> {

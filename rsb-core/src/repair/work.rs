@@ -20,6 +20,7 @@ use crate::format::shard::{HEADER_LEN, ShardHeader};
 use crate::id::{BatchId, DataId};
 use crate::moves::before_overwriting;
 use crate::placement::two_on_one;
+use crate::read::hold_entry;
 use crate::read::piece::{Piece, ShardAt};
 use crate::read::stripes::{StripeReader, WINDOW, restore_blocks};
 use crate::recover::load_enough;
@@ -40,7 +41,7 @@ pub(crate) async fn repair_shards(
     let referrers = core.catalog.referrers(data_id).await?;
     // What was deleted meanwhile needs no repair.
     let Some(entry) = referrers.first() else { return Ok(()) };
-    let Some(held) = crate::read::hold_entry(core, entry.clone()).await? else { return Ok(()) };
+    let Some(held) = hold_entry(core, entry).await? else { return Ok(()) };
     let Some(piece) = held.pieces.into_iter().find(|p| p.data_id == data_id) else { return Ok(()) };
     if let Some((index, _)) = write.iter().find(|(index, _)| usize::from(*index) >= piece.shards.len()) {
         let n = piece.shards.len();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt;
+use rsb_core::format::manifest::Body;
 use rsb_core::*;
 
 use crate::moves::{history, lived_in, repaired, run, whole};
@@ -83,6 +84,34 @@ async fn stored_objects_get_another_scheme() {
             let engine = world.open(&away).await;
             assert_eq!(history(&engine).await, before, "without {away:?}");
         }
+    }
+}
+
+/// Objects whose records share a batch are described anew one after another, and each time somebody looks whether the batch may
+/// go: nothing is passed over for that. An object of many segments is described anew several times.
+#[tokio::test]
+async fn a_rescheme_passes_nothing_over() {
+    let mut world = World::new(2, 1, 6);
+    world.config.segment_size = 4096;
+    let (engine, _) = lived_in(&world).await;
+    let key = |i: u8| format!("k{i}");
+    let bytes = |i: u8| content(if i == 0 { 4096 * 150 } else { 9000 }, i);
+    let names: Vec<String> = (0..30).map(key).collect();
+    futures::future::join_all(names.iter().zip(0..).map(|(key, i)| {
+        let engine = &engine;
+        async move { put(engine, key, &bytes(i)).await.unwrap() }
+    }))
+    .await;
+    for (k, m) in [(3, 2), (2, 1), (4, 2)] {
+        run(&engine, &rescheme(k, m)).await;
+        for i in 0..30 {
+            let info = engine.head("bucket", &key(i), None).await.unwrap();
+            let Body::Segments(body) = &info.manifest.body else { panic!("it is not small") };
+            assert!(body.views().all(|view| view.scheme.scheme.k() == k), "{k}+{m}: {}", key(i));
+            assert!(info.manifest.data_ids().collect::<Vec<_>>().is_sorted());
+            assert_eq!(get(&engine, &key(i), None).await.unwrap(), bytes(i));
+        }
+        whole(&engine).await;
     }
 }
 
