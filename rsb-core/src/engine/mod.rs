@@ -73,8 +73,8 @@ impl Engine {
         codec::self_test(codecs.get(config.scheme.codec_id())?.as_ref())
             .map_err(|e| Error::config(format!("the codec does not pass its self-test: {e}")))?;
         let domain_warning = placement::prove(&backends, &config.spread, config.scheme.k(), config.scheme.m())?;
-        let (repository, record_margin) = recover::admit(&config, &backends).await?;
         let known = catalog.value(recover::REPOSITORY_ID).await?;
+        let (repository, record_margin) = recover::admit(&config, &backends, known.is_some()).await?;
         if let Some(known) = known.filter(|known| *known != repository.to_string()) {
             return Err(Error::config(format!(
                 "the catalog belongs to repository {known}, and the backends to {repository}; use the right catalog, or move it away and run `rsb catalog rebuild`"

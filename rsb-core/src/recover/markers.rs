@@ -157,8 +157,13 @@ pub(crate) async fn write_marker(backend: &Backend, marker: &Marker) -> Result<(
     })
 }
 
-/// Admits the backends whose markers are right. Gives the repository's id and record margin.
-pub(crate) async fn admit(config: &EngineConfig, backends: &[Backend]) -> Result<(RepositoryId, usize)> {
+/// Admits the backends whose markers are right. Gives the repository's id and record margin. `is_known` says that the catalog
+/// knows which repository it is of.
+pub(crate) async fn admit(
+    config: &EngineConfig,
+    backends: &[Backend],
+    is_known: bool,
+) -> Result<(RepositoryId, usize)> {
     let markers = read_markers(backends).await;
     let known: Vec<&Marker> = markers.iter().filter_map(|m| m.as_ref().ok().and_then(Option::as_ref)).collect();
     let Some(first) = known.first() else {
@@ -176,6 +181,18 @@ pub(crate) async fn admit(config: &EngineConfig, backends: &[Backend]) -> Result
         return Err(Error::unavailable(format!("no backend can be reached ({})", why.join("; "))));
     };
     let id = first.repository_id;
+    // The config's name may have been changed. But where others do not answer, these few may be another repository's.
+    let other = backends.iter().zip(&markers).find_map(|(backend, found)| {
+        let found = found.as_ref().ok()?.as_ref()?;
+        (found.repository != config.name).then_some((backend.name(), &found.repository))
+    });
+    if let Some((name, repository)) = other.filter(|_| !is_known && markers.iter().any(Result::is_err)) {
+        return Err(Error::config(format!(
+            "backend {name:?} belongs to repository {repository:?}, the config is of {:?}, and not every backend answers, so it cannot be told which is meant; nothing was written; bring the others back, or point it at another bucket or folder",
+            config.name
+        ))
+        .backends([name]));
+    }
     let margin = known.iter().map(|m| usize::from(m.record_margin)).min().unwrap_or_default();
     for (backend, marker) in backends.iter().zip(&markers) {
         match marker {
