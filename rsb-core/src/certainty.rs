@@ -1,7 +1,7 @@
 //! How sure it is that the catalog shows what happened, and what is refused where it is not.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::core::{Core, lock};
 use crate::engine::EngineConfig;
@@ -17,6 +17,8 @@ pub(crate) struct Certainty {
     left_out: AtomicBool,
     /// The catalog is being made anew, or was not made to the end: what it does not show may be there.
     partial: AtomicBool,
+    /// How often this process has made the catalog anew.
+    rebuilds: AtomicU64,
 }
 
 impl Certainty {
@@ -26,6 +28,7 @@ impl Certainty {
             uncertain: Mutex::default(),
             left_out: AtomicBool::new(false),
             partial: AtomicBool::new(false),
+            rebuilds: AtomicU64::new(0),
         }
     }
 }
@@ -55,6 +58,15 @@ impl Core {
         self.certainty.left_out.store(left_out, Ordering::SeqCst);
     }
 
+    /// How often the catalog was made anew: whoever looked before must look again.
+    pub fn rebuilds(&self) -> u64 {
+        self.certainty.rebuilds.load(Ordering::SeqCst)
+    }
+
+    pub fn count_rebuild(&self) {
+        self.certainty.rebuilds.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// Says whether the catalog shows all there is.
     pub fn set_catalog_partial(&self, partial: bool) {
         self.certainty.partial.store(partial, Ordering::SeqCst);
@@ -78,6 +90,13 @@ impl Core {
         let whole = self.whole.read().await;
         self.check_catalog_whole()?;
         Ok(whole)
+    }
+
+    /// The same for one who looked at the backends when the catalog had been made anew so often: `None` where it was since. What
+    /// it shows may be in doubt by now, and what it does not show may be what was acknowledged.
+    pub async fn hold_since(&self, rebuilds: u64) -> Result<Option<tokio::sync::RwLockReadGuard<'_, ()>>> {
+        let whole = self.hold_whole().await?;
+        Ok((self.rebuilds() == rebuilds).then_some(whole))
     }
 
     /// Why it was closed to writes, apart from an uncertain history.

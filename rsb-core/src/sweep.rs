@@ -10,7 +10,7 @@ use crate::api::{Progress, SweepReport, SweepRequest};
 use crate::catalog::{Holder, HolderState, LedgerItem};
 use crate::core::Core;
 use crate::env::Flaw;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::{Ask, delete_files};
 use crate::format::manifest::{Body, Record, SegmentView};
 use crate::format::paths;
@@ -32,13 +32,35 @@ pub(crate) async fn sweep(
     let mut report = SweepReport::default();
     // A disk that is not mounted looks like an empty one: who does not show its marker now counts as away.
     watch::look_at_all(core).await;
+    for _ in 0..ATTEMPTS {
+        if sweep_once(core, committer, request, progress, &mut report).await? {
+            return Ok(report);
+        }
+    }
+    let sentence = "the catalog was made anew again and again while it was swept; sweep again when that is over";
+    Err(Error::unavailable(sentence))
+}
+
+/// So often a sweep begins anew because the catalog was.
+const ATTEMPTS: usize = 4;
+
+/// Whether it came to its end: it begins anew where the catalog was made anew after what backends show was looked at.
+async fn sweep_once(
+    core: &Arc<Core>,
+    committer: &Committer,
+    request: SweepRequest,
+    progress: &Progress,
+    report: &mut SweepReport,
+) -> Result<bool> {
+    (report.too_young, report.foreign) = (0, 0);
     // What looks like garbage may be a write whose acknowledgement the catalog lost: adopt it first.
     let whole = core.whole.read().await;
+    let rebuilds = core.rebuilds();
     let caught_up = catch_up(core, None, !request.dry_run, progress).await?;
     drop(whole);
     if !caught_up.unreachable.is_empty() && !core.env.has(Flaw::SweepsInDoubt) {
         report.unreachable = caught_up.unreachable;
-        return Ok(report);
+        return Ok(true);
     }
     // Nothing may go that was replaced by what is in doubt. All backends can be seen now, so it can be told.
     if !request.dry_run
@@ -47,39 +69,36 @@ pub(crate) async fn sweep(
         tracing::warn!("nothing is swept: the catalog shows records of which too few copies are seen");
         report.undecided = unreachable.is_empty();
         report.unreachable = unreachable;
-        return Ok(report);
+        return Ok(true);
     }
-    report.uploads_expired = expire(core, request.dry_run).await?;
-    let mut sweep = Sweep {
-        core,
-        dry_run: request.dry_run,
-        horizon_ms: horizon(core),
-        spared: BTreeSet::new(),
-        incomplete: caught_up.incomplete,
-    };
-    let whole = core.hold_whole().await?;
-    let certain = sweep.batches(&mut report).await?;
+    report.uploads_expired += expire(core, request.dry_run).await?;
+    let mut sweep =
+        Sweep { core, dry_run: request.dry_run, horizon_ms: horizon(core), rebuilds, spared: BTreeSet::new() };
+    let Some(whole) = core.hold_since(rebuilds).await? else { return Ok(false) };
+    let certain = sweep.batches(report).await?;
     if !report.unreachable.is_empty() {
-        return Ok(report);
+        return Ok(true);
     }
     drop(whole);
-    sweep.shards(&mut report).await?;
-    if !report.unreachable.is_empty() {
-        return Ok(report);
+    if !sweep.shards(report).await? {
+        return Ok(false);
     }
-    if certain && report.unreachable.is_empty() && !request.dry_run {
-        let _whole = core.hold_whole().await?;
-        sweep.tombstones(&mut report).await?;
+    if !report.unreachable.is_empty() {
+        return Ok(true);
+    }
+    if certain && !request.dry_run {
+        let Some(_whole) = core.hold_since(rebuilds).await? else { return Ok(false) };
+        sweep.tombstones(report).await?;
     }
     if !request.dry_run {
-        report.batches_compacted = compact(core, committer, sweep.horizon_ms, progress).await?;
+        report.batches_compacted += compact(core, committer, sweep.horizon_ms, progress).await?;
     }
-    let _whole = core.hold_whole().await?;
-    sweep.dead_batches(&mut report).await?;
+    let Some(_whole) = core.hold_since(rebuilds).await? else { return Ok(false) };
+    sweep.dead_batches(report).await?;
     if !request.dry_run {
         forgotten_lines(core).await?;
     }
-    Ok(report)
+    Ok(true)
 }
 
 /// Takes lines out of the ledger that are about what is not there any more: noted beside its removal.
@@ -113,17 +132,18 @@ struct Sweep<'a> {
     core: &'a Arc<Core>,
     dry_run: bool,
     horizon_ms: u64,
+    /// How often the catalog had been made anew when the backends were looked at.
+    rebuilds: u64,
     /// What records name that are nobody's, and too young to be garbage: they may be adopted yet.
     spared: BTreeSet<DataId>,
-    /// Records that can be read, and whose copies could not be completed: they may be what was acknowledged.
-    incomplete: BTreeSet<BatchId>,
 }
 
 impl Sweep<'_> {
-    async fn shards(&self, report: &mut SweepReport) -> Result<()> {
+    /// Unknown shards. False where the catalog was made anew meanwhile.
+    async fn shards(&self, report: &mut SweepReport) -> Result<bool> {
         let core = self.core;
         let _alone = core.moving.write().await;
-        let _whole = core.hold_whole().await?;
+        let Some(_whole) = core.hold_since(self.rebuilds).await? else { return Ok(false) };
         // The listing comes before the catalog is read: what is committed in between is seen as named.
         let listed = list_all(core, paths::shards(), None, |meta| {
             Some((paths::parse_shard(&meta.location), meta.size, meta.last_modified.timestamp_millis(), meta.location))
@@ -131,7 +151,7 @@ impl Sweep<'_> {
         .await;
         if !listed.unreachable.is_empty() && !core.env.has(Flaw::SweepsInDoubt) {
             report.unreachable = listed.unreachable;
-            return Ok(());
+            return Ok(true);
         }
         let first_arriving = core.first_arriving();
         let held = core.held_by_now().await;
@@ -158,14 +178,14 @@ impl Sweep<'_> {
         }
         let free = self.free(garbage.iter().map(|(id, ..)| *id).filter(|id| !named.contains_key(id)).collect()).await?;
         garbage.retain(|(id, ..)| named.contains_key(id) || free.contains(id));
-        report.shards_removed = garbage.len() as u64;
+        report.shards_removed += garbage.len() as u64;
         report.bytes_removed += garbage.iter().map(|(.., size)| size).sum::<u64>();
         if !self.dry_run {
             let files = garbage.into_iter().map(|(_, backend, path, _)| (backend, path));
             let left = delete_files(core, files.collect::<Vec<_>>(), Ask::All).await;
             report.shards_removed -= left.len() as u64;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Which of the data ids nobody reads, and nothing names: a copy may have been made of what was being deleted.
@@ -258,7 +278,7 @@ impl Sweep<'_> {
                         core.catalog.set_holders(id, with_strays(row.holders, strays)).await?;
                     }
                 }
-                None if id.unix_ms() >= self.horizon_ms || is_flying || self.incomplete.contains(&id) => {
+                None if id.unix_ms() >= self.horizon_ms || is_flying => {
                     report.too_young += holders.len() as u64;
                     certain = false;
                     let holders: Vec<String> = holders.into_iter().map(|(name, _)| name).collect();

@@ -1,6 +1,6 @@
 //! What the engine says of what it did and found: check, repair, drill, sweep, rebuild, status. Plain data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -298,15 +298,12 @@ pub struct RebuildReport {
     pub buckets: u64,
     /// Records held by too few backends whose copies were completed.
     pub adopted: u64,
-    /// Records left as garbage: never acknowledged, and not completable.
+    /// Records left as garbage: never acknowledged, and not to be read.
     pub garbage: u64,
-    /// Records shown although too few copies of them were seen, because the rest may lie on backends that are away: when
-    /// those are back, the catalog is rebuilt once more.
+    /// Records shown although too few copies of them were seen: the rest may lie on backends that are away, or could not be
+    /// written now. When those are back, the catalog is rebuilt once more.
     #[serde(default)]
     pub undecided: u64,
-    /// Those left as garbage that can be read, and whose copies could not be completed now. No sweep removes them.
-    #[serde(skip)]
-    pub incomplete: BTreeSet<BatchId>,
     /// Backends that could not be listed.
     pub unreachable: Vec<String>,
     /// Sure of the whole history: not more backends were missing than the record margin.

@@ -1,7 +1,8 @@
 //! From the backends to the catalog: markers, batches, the catch-up at start, the rebuild, and the comparison of both.
 //!
 //! A record that enough backends show is taken as it is. One held by too few is adopted only after its copies were
-//! completed and k good shards were seen, so that what was once visible stays visible; else it is garbage.
+//! completed and k good shards were seen, so that what was once visible stays visible. Where they cannot be completed it is
+//! shown in doubt, as it may be what was acknowledged; one that cannot be read is garbage.
 
 mod batches;
 mod kept;
@@ -131,9 +132,6 @@ async fn read_into(
         recovery.take(id, loaded, Short::Judge).await?;
     }
     let mut report = recovery.report;
-    if !report.incomplete.is_empty() {
-        catalog.set_value(UNDECIDED, Some("yes".into())).await?;
-    }
     report.certain = recovery.unreachable.len() <= core.record_margin;
     report.unreachable = recovery.unreachable.into_iter().collect();
     report.versions = catalog.counts().await?.versions;
@@ -262,6 +260,7 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
     // What is being written is committed first, what is being removed goes.
     let _alone = core.whole.write().await;
     let catalog = core.catalog.as_ref();
+    core.count_rebuild();
     core.set_catalog_partial(true);
     let kept = Kept::take(core).await.unwrap_or_else(|error| {
         // It may be rebuilt because it cannot be read.
@@ -300,10 +299,7 @@ pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<Resu
     if !report.unreachable.is_empty() {
         return Ok(Err(report.unreachable));
     }
-    if !report.incomplete.is_empty() {
-        return Ok(Ok(()));
-    }
-    // What has too few shards waits for a repair. That sees only what the catalog shows: where it would show something else
+    // What has too few shards, or copies, waits for a repair, or for room. That sees only what the catalog shows: where it would show something else
     // it is made anew all the same.
     if report.undecided > 0 && all_versions(core.catalog.as_ref()).await? == all_versions(&fresh).await? {
         return Ok(Err(Vec::new()));

@@ -75,12 +75,8 @@ impl Recovery<'_> {
             if is_complete {
                 return Ok(Verdict::Shown);
             }
-            // Where backends are ill, what can be read may be what they had their part of.
-            if !self.adopt || loaded.corrupt > 0 || !self.unreachable.is_empty() {
-                return Ok(Verdict::InDoubt);
-            }
-            self.report.incomplete.insert(loaded.id);
-            return Ok(perhaps_acknowledged);
+            // It can be read, so it may be what was acknowledged, of which copies were lost.
+            return Ok(Verdict::InDoubt);
         }
         if !self.unreachable.is_empty() {
             return Ok(perhaps_acknowledged);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use object_store::ObjectStoreExt;
 use rsb_core::catalog::LedgerItem;
 use rsb_core::*;
 
@@ -90,5 +91,40 @@ async fn a_check_beside_a_rescheme_notes_nothing_that_is_not_there() {
             }
         }
         engine.close().await.unwrap();
+    }
+}
+
+/// A rebuild at every turn of a sweep, while a copy of something acknowledged is lost and its backend has no room.
+#[tokio::test]
+async fn a_rebuild_beside_a_sweep_loses_nothing() {
+    for turns in 0..60 {
+        let world = World::new(1, 3, 4);
+        let engine = with_bucket(&world).await;
+        put(&engine, "x", &content(9000, 1)).await.unwrap();
+        world.clock.turn(2 * HOUR_MS);
+        let (holder, newest) = world.files("m").await.into_iter().max_by_key(|(_, path)| path.clone()).unwrap();
+        world.stores[holder].1.delete(&newest).await.unwrap();
+        for (backend, gate) in world.gates.iter().enumerate() {
+            let puts = (backend == holder).then_some("");
+            gate.refuse(Refusals { puts, waits: true, ..Refusals::default() });
+        }
+        let (progress, request) = (Progress::default(), SweepRequest::default());
+        let sweep = async {
+            let mut sweep = Box::pin(engine.sweep(request, &progress));
+            for _ in 0..turns {
+                if futures::poll!(&mut sweep).is_ready() {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+            let (swept, rebuilt) = futures::join!(sweep, engine.rebuild_catalog(&progress));
+            rebuilt.unwrap();
+            drop(swept);
+        };
+        sweep.await;
+        engine.close().await.unwrap();
+        world.heal();
+        let engine = world.open(&[]).await;
+        assert_eq!(get(&engine, "x", None).await.unwrap(), content(9000, 1), "after {turns} turns");
     }
 }

@@ -2,8 +2,10 @@
 //! history, and what the crash left behind is swept.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use rsb_core::catalog::Precondition;
+use rsb_core::catalog::{MemoryCatalog, Precondition};
+use rsb_core::codec::Codecs;
 use rsb_core::*;
 
 use crate::support::*;
@@ -156,4 +158,25 @@ async fn a_crash_anywhere_keeps_the_acknowledged_history_with_more_parity_than_d
 #[tokio::test]
 async fn a_crash_anywhere_keeps_the_acknowledged_history_on_more_backends_than_shards() {
     die_everywhere(2, 1, 5).await;
+}
+
+/// A process that ends before anybody knows of the ids that it gave is outlived by the next, whatever the clock says, and
+/// however many processes ended like that.
+#[tokio::test]
+async fn ids_rise_over_processes_of_which_nothing_is_known() {
+    let world = World::new(2, 1, 3);
+    let catalog = Arc::new(MemoryCatalog::new());
+    world.init().await;
+    let mut last = None;
+    for turned in [0, HOUR_MS, -2 * HOUR_MS, 0, 0, -HOUR_MS] {
+        world.clock.turn(turned);
+        let env = world.env();
+        let config = world.config.clone();
+        let engine = Engine::open(config, world.backends(&[]), catalog.clone(), Codecs::with_builtin(), env.clone());
+        let engine = engine.await.unwrap();
+        let id = env.new_id();
+        assert!(last.is_none_or(|last| last < id), "the clock was turned by {turned} ms");
+        last = Some(id);
+        drop(engine);
+    }
 }

@@ -175,6 +175,10 @@ async fn a_drain_that_cannot_name_what_it_moved_comes_to_its_end() {
     world.config.ack_margin = Some(2);
     let engine = with_bucket(&world).await;
     put(&engine, "x", &content(90_000, 1)).await.unwrap();
+    for i in 0..10 {
+        // Of so many, the drained backend has something.
+        put(&engine, &format!("o{i}"), &content(9000, i)).await.unwrap();
+    }
     let (drained, refusing) = (0, 1);
     world.refuse(&[refusing], Refusals { puts: Some("m/"), ..Refusals::default() });
     let order = Move::from(MoveTask::Drain { backend: format!("b{drained}"), to: None, lost: false });

@@ -1,10 +1,12 @@
 //! Backends that come back: what they missed is known before they are used, and an old state of one is never seen.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use rsb_core::catalog::{Catalog, MemoryCatalog};
 use rsb_core::format::manifest::BucketSettings;
 use rsb_core::upkeep::HealConfig;
 use rsb_core::*;
@@ -238,4 +240,75 @@ async fn two_copies_never_go_to_one_backend() {
     until(|| reachable(&engine, 4)).await;
     engine.heal(&HealConfig::default()).await.unwrap();
     assert_whole(&engine).await;
+}
+
+/// A backend that shows an old state while what was deleted is swept, tombstone and all, does not bring it back.
+#[tokio::test]
+async fn a_single_copy_brings_no_deleted_object_back() {
+    for (k, m, n) in SCHEMES.into_iter().filter(|(k, ..)| *k > 1) {
+        for len in [0, 1, 400] {
+            let world = World::new(k, m, n);
+            let engine = with_bucket(&world).await;
+            put(&engine, "gone", &content(len, 1)).await.unwrap();
+            let (holder, newest) = world.files("m").await.into_iter().max_by_key(|(_, path)| path.clone()).unwrap();
+            let copy = world.stores[holder].1.get(&newest).await.unwrap().bytes().await.unwrap();
+            delete(&engine, "gone").await.unwrap();
+            world.clock.turn(2 * HOUR_MS);
+            for _ in 0..2 {
+                sweep(&engine).await;
+            }
+            engine.close().await.unwrap();
+            world.stores[holder].1.put(&newest, copy.into()).await.unwrap();
+            let engine = world.open(&[]).await;
+            assert_eq!(keys(&engine).await, [""; 0], "{len} bytes, {k}+{m} over {n}");
+        }
+    }
+}
+
+/// A rebuild does not know the copies of a backend that did not answer just then: they are taken in when it does, however
+/// soon that is, and also where the process ended in between.
+#[tokio::test]
+async fn what_a_rebuild_did_not_see_is_taken_in_soon() {
+    for dies in [false, true] {
+        let world = world();
+        let catalog = Arc::new(MemoryCatalog::new());
+        let engine = with_bucket(&world).await;
+        engine.close().await.unwrap();
+        let mut engine = world.open_with(catalog.clone(), &[]).await.unwrap();
+        put(&engine, "x", &content(400, 1)).await.unwrap();
+        world.refuse(&[0], Refusals { lists: true, ..Refusals::default() });
+        engine.rebuild_catalog(&Progress::default()).await.unwrap();
+        let held = async || {
+            let batches = catalog.batches_after(None, 100).await.unwrap();
+            batches.iter().all(|batch| batch.holders.len() == 6)
+        };
+        assert!(!held().await, "the rebuild saw a backend that did not answer");
+        if dies {
+            drop(engine);
+            world.heal();
+            engine = world.open_with(catalog.clone(), &[]).await.unwrap();
+        }
+        world.heal();
+        until(held).await;
+        assert_eq!(engine.ledger(None, 1).await.unwrap(), [], "nothing is missing");
+        engine.close().await.unwrap();
+    }
+}
+
+/// Another repository's backend, the only one that answers, is not taken for the repository. A new name in the config is no
+/// hindrance where all backends answer, or the catalog knows the repository.
+#[tokio::test]
+async fn one_backend_of_another_repository_is_not_taken_for_this_one() {
+    let mut world = World::new(2, 1, 3);
+    let catalog = Arc::new(MemoryCatalog::new());
+    world.init().await;
+    world.open_with(catalog.clone(), &[]).await.unwrap().close().await.unwrap();
+    world.config.name = "renamed".into();
+    for away in [vec![1], vec![1, 2]] {
+        let error = world.open_with(Arc::new(MemoryCatalog::new()), &away).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains("\"b0\" belongs to repository \"test\""), "{error}");
+        world.open_with(catalog.clone(), &away).await.unwrap().close().await.unwrap();
+    }
+    world.open(&[]).await.close().await.unwrap();
 }
