@@ -75,11 +75,29 @@ async fn keep(core: &Core) -> Result<()> {
     core.catalog.set_value(AWAY, names).await
 }
 
+async fn keep_or_say(core: &Core) {
+    if let Err(error) = keep(core).await {
+        tracing::debug!(%error, "which backends are away could not be remembered");
+    }
+}
+
 /// Asks for the markers of backends that are away or ill.
 async fn look_at_the_ill(core: &Arc<Core>) {
     let absent = |b: &Backend| lock(&core.absences).contains_key(b.name());
     let ill = core.backends.iter().filter(|b| !b.is_admitted() || b.health().is_ill() || absent(b));
     look(core, ill.cloned().collect()).await;
+}
+
+/// Looks at backends that a catch-up did not see and that may answer now: until then the catalog knows fewer copies than there
+/// are, and small objects may be refused.
+pub(crate) async fn look_at_the_unseen(core: &Arc<Core>) {
+    let unseen = |b: &&Backend| b.is_admitted() && lock(&core.absences).get(b.name()).is_some_and(Option::is_none);
+    let unseen: Vec<Backend> = core.backends.iter().filter(unseen).cloned().collect();
+    if unseen.is_empty() {
+        return;
+    }
+    futures::future::join_all(unseen.iter().map(|backend| look_at(core, backend))).await;
+    keep_or_say(core).await;
 }
 
 /// Asks all backends for their markers.
@@ -101,11 +119,8 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
     // Not whether they take writes: nobody writes to them while the history is not sure.
     let all_answer = away.is_empty() && core.backends.iter().all(Backend::is_admitted);
     let is_news = are_all || came_back.contains(&true) || away.keys().ne(before.keys());
-    if away.keys().ne(before.keys())
-        && core.closed_reason().is_none()
-        && let Err(error) = keep(core).await
-    {
-        tracing::debug!(%error, "which backends are away could not be remembered");
+    if away.keys().ne(before.keys()) && core.closed_reason().is_none() {
+        keep_or_say(core).await;
     }
     if core.closed_reason().is_some() || core.config.read_only {
         return;

@@ -89,6 +89,7 @@ impl Engine {
         }
         if !core.config.read_only {
             start::start_up(&core).await?;
+            watch::look_at_the_unseen(&core).await;
         } else if core.catalog.value(recover::PARTIAL).await?.is_some() {
             core.set_catalog_partial(true);
         }
@@ -398,7 +399,9 @@ impl Engine {
 
     /// Empties the catalog and rebuilds it from the backends alone.
     pub async fn rebuild_catalog(&self, progress: &Progress) -> Result<RebuildReport> {
-        recover::rebuild(&self.core, progress).await
+        let report = recover::rebuild(&self.core, progress).await?;
+        watch::look_at_the_unseen(&self.core).await;
+        Ok(report)
     }
 
     /// Compares the catalog with what a rebuild would make of the backends.

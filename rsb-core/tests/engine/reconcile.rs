@@ -287,6 +287,7 @@ async fn what_a_rebuild_did_not_see_is_taken_in_soon() {
             drop(engine);
             world.heal();
             engine = world.open_with(catalog.clone(), &[]).await.unwrap();
+            assert!(held().await, "before anything is asked of it");
         }
         world.heal();
         until(held).await;
