@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
+use crate::core::lock;
+
 /// Wall-clock time.
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch, UTC.
@@ -195,7 +197,7 @@ impl Env {
         // The counter's top bit starts at zero, so that it has room to count within the millisecond.
         let fresh = u64::from_le_bytes(seed) & ((1 << (COUNTER_BITS - 1)) - 1);
         let now = self.now_ms();
-        let mut last = self.last_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = lock(&self.last_id);
         if now > last.0 {
             *last = (now, fresh);
         } else if last.1 + 1 < 1 << COUNTER_BITS {
@@ -213,26 +215,26 @@ impl Env {
     /// Makes every later id greater than `id`: called with the greatest id a catalog knows.
     pub(crate) fn observe_id(&self, id: Uuid) {
         let (ms, counter) = decompose_v7(id);
-        let mut last = self.last_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = lock(&self.last_id);
         *last = (*last).max((ms, counter));
     }
 
     /// Makes every later id greater than those of the millisecond before: an earlier process began with this one.
     pub(crate) fn observe_ms(&self, ms: u64) {
-        let mut last = self.last_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = lock(&self.last_id);
         *last = (*last).max((ms, 0));
     }
 
     /// The millisecond that the next id is of, or the one after.
     pub(crate) fn next_id_ms(&self) -> u64 {
-        self.now_ms().max(self.last_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0)
+        self.now_ms().max(lock(&self.last_id).0)
     }
 
     /// Makes every later id greater than those that an earlier process gave and nobody knows of yet, as what it wrote may still
     /// land. Called when all that is known was observed.
     pub(crate) fn outlive_earlier(&self) {
         let now = self.now_ms();
-        let mut last = self.last_id.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = lock(&self.last_id);
         // Where the clock is behind what is known it was turned back meanwhile, and does not tell how far the other came.
         let ms = if last.0 > now { last.0 + UNKNOWN_MS } else { now + 1 };
         *last = (ms, 0);

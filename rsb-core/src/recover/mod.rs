@@ -299,8 +299,8 @@ pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<Resu
     if !report.unreachable.is_empty() {
         return Ok(Err(report.unreachable));
     }
-    // What has too few shards, or copies, waits for a repair, or for room. That sees only what the catalog shows: where it would show something else
-    // it is made anew all the same.
+    // What has too few shards, or copies, waits for a repair, or for room. That sees only what the catalog shows: where it
+    // would show something else it is made anew all the same.
     if report.undecided > 0 && all_versions(core.catalog.as_ref()).await? == all_versions(&fresh).await? {
         return Ok(Err(Vec::new()));
     }

@@ -54,12 +54,6 @@ impl Recovery<'_> {
         }
         let Shards { bad, lost, thin } = self.without_shards(loaded).await?;
         self.lost_shards = lost;
-        // Where shards are missing and no backend is, it was undone, or it is lost.
-        let may_hold = loaded.holders.len() + loaded.corrupt + self.unreachable.len();
-        let perhaps_acknowledged = match may_hold >= loaded.least_quorum(self.core) {
-            true if bad.is_empty() || !self.unreachable.is_empty() => Verdict::InDoubt,
-            _ => Verdict::Garbage,
-        };
         let image = if bad.is_empty() { loaded.image(self.core).await.ok() } else { None };
         if let Some(image) = image {
             // With fewer shards than acknowledge a write it would be lost with too few backends, and what it replaced with it.
@@ -79,7 +73,9 @@ impl Recovery<'_> {
             return Ok(Verdict::InDoubt);
         }
         if !self.unreachable.is_empty() {
-            return Ok(perhaps_acknowledged);
+            let may_hold = loaded.holders.len() + loaded.corrupt + self.unreachable.len();
+            let is_enough = may_hold >= loaded.least_quorum(self.core);
+            return Ok(if is_enough { Verdict::InDoubt } else { Verdict::Garbage });
         }
         // All is seen: what can be read may have been shown before, so it stays; the rest can never be. No further copies can
         // be made of such a batch, so a repair writes what is left of it anew.
