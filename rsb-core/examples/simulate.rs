@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rsb_core::env::Flaw;
 use rsb_core::testkit::sim::{Failure, History, Options as How, run, shrink};
 
-const USAGE: &str = "simulate [--histories N] [--seconds S] [--seed FIRST] [--threads T] [--keep-going] | --flaws [--histories MOST] | --replay SEED [--only STEP,STEP,…]";
+const USAGE: &str = "simulate [--histories N] [--seconds S] [--seed FIRST] [--threads T] [--keep-going] | --flaws [--flaw NAME] [--histories MOST] | --replay SEED [--only STEP,STEP,…]";
 
 /// What the command line asks for.
 struct Options {
@@ -26,6 +26,8 @@ struct Options {
     threads: usize,
     keep_going: bool,
     flaws: bool,
+    /// Only this one.
+    flaw: Option<String>,
     replay: Option<u64>,
     only: Option<BTreeSet<usize>>,
 }
@@ -38,6 +40,7 @@ fn options() -> Result<Options, String> {
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         keep_going: false,
         flaws: false,
+        flaw: None,
         replay: None,
         only: None,
     };
@@ -58,6 +61,7 @@ fn options() -> Result<Options, String> {
             "--seconds" => out.seconds = Some(number()?),
             "--seed" => out.seed = number()?,
             "--threads" => out.threads = number()?.max(1) as usize,
+            "--flaw" => (out.flaws, out.flaw) = (true, Some(value)),
             "--replay" => out.replay = Some(number()?),
             "--only" => {
                 let steps =
@@ -146,7 +150,8 @@ fn many(options: &Options) -> (u64, u64) {
 /// Runs histories on an engine with each deliberate bug in turn, until one of at most so many fails. Whether all bugs are found.
 fn flaws(options: &Options) -> bool {
     let mut all = true;
-    for flaw in Flaw::ALL {
+    let is_asked = |flaw: &Flaw| options.flaw.as_ref().is_none_or(|name| *name == format!("{flaw:?}"));
+    for flaw in Flaw::ALL.into_iter().filter(is_asked) {
         let found = (0..options.histories).find_map(|number| {
             let seed = options.seed.wrapping_add(number);
             let failure = run(&History::new(seed), How { flaw: Some(flaw), ..How::default() }).err()?;

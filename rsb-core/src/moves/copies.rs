@@ -196,7 +196,7 @@ impl Mover<'_> {
         let loaded = load_batch(core, row.id, &others).await;
         others.iter().for_each(|name| self.meter.read(name, 1, row.len_bytes));
         let m = greatest_m(loaded.records.values().map(|r| &r.record));
-        let bytes = loaded.image(core).await?.copy(&core.checksums, copy);
+        let bytes = loaded.image_of_known(core).await?.copy(&core.checksums, copy);
         Ok(Source { bytes, m, rebuilt: true })
     }
 }

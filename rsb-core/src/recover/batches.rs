@@ -8,7 +8,7 @@ use object_store::ObjectStore;
 
 use crate::catalog::{BatchRow, Holder, HolderState, Located, LocatedRecord};
 use crate::core::Core;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::files::{Fault, FaultKind, error_sentence, get_all};
 use crate::format::batch::{BatchImage, Extent, InlineShards, MAX_RECORD_LEN, read_copy};
 use crate::format::manifest::{Body, Manifest, Record};
@@ -208,6 +208,20 @@ impl Loaded {
         Ok(image)
     }
 
+    /// The same, of a batch that the catalog shows all of. What it passed over, as too few copies showed it to be believed in,
+    /// must not be shown by more.
+    pub async fn image_of_known(&self, core: &Core) -> Result<BatchImage> {
+        let rows = core.catalog.records_of(self.id).await?;
+        let is_known = |offset: &u32| rows.iter().any(|row| row.at.extent.offset == *offset);
+        match self.records.keys().all(is_known) {
+            true => self.image(core).await,
+            false => Err(Error::new(
+                ErrorKind::Unreadable,
+                format!("batch {} has a record that too few copies show", self.id),
+            )),
+        }
+    }
+
     /// The inline shards of one of its records, the missing ones rebuilt; none where it has none.
     pub fn inline_of(&self, core: &Core, loaded: &LoadedRecord) -> Result<InlineShards> {
         let Record::Version(manifest) = &loaded.record else { return Ok(InlineShards::default()) };
@@ -219,7 +233,7 @@ impl Loaded {
         let mut blocks: Vec<Option<Bytes>> = (0..n).map(|i| loaded.inline.get(&(i as u16)).cloned()).collect();
         if loaded.inline.len() < body.scheme.k() {
             return Err(Error::new(
-                crate::error::ErrorKind::Unreadable,
+                ErrorKind::Unreadable,
                 format!(
                     "{}/{} has {} of the {} shards it needs",
                     manifest.bucket,

@@ -96,6 +96,8 @@ pub(crate) async fn repair(
         }
         progress.add(1, 0);
     }
+    // Where it has put what was lost, no power cut must make forgotten.
+    core.catalog.sync().await?;
     // What had too few shards to be told from the rest of a write that was never acknowledged has them now.
     if let Err(unreachable) = decide(core, &Progress::default()).await? {
         tracing::info!(?unreachable, "what the catalog shows in doubt stays so");

@@ -224,9 +224,10 @@ pub(crate) async fn repair_copies(
     let sources = backends.into_iter().filter(|name| !write.iter().any(|(_, target)| target == name)).collect();
     let (loaded, read) = load_enough(core, &row, sources).await;
     report.bytes_read += row.len_bytes * read;
-    let image = match loaded.image(core).await {
+    let image = match loaded.image_of_known(core).await {
         Ok(image) => image,
-        // A record that lies in it and is dead has lost its shards, so no more copies can be made: what lives is written anew.
+        // A record that lies in it and is dead has lost its shards, or one that was passed over has never had enough copies, so
+        // no more can be made: what lives is written anew.
         Err(error) if error.kind() == ErrorKind::Unreadable => {
             let rows = core.catalog.records_of(batch).await?;
             // Whoever waits for a commit holds neither.

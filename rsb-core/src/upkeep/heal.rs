@@ -112,6 +112,10 @@ impl Worker {
         }
         work.sort_by_key(|(margin, group, _)| (*margin, *group));
         self.work(core, committer, work, &mut total).await?;
+        if total.healed > 0 {
+            // Where it lies now, no power cut must make forgotten.
+            core.catalog.sync().await?;
+        }
         let before = core.upkeep.status().heal.unwrap_or_default();
         let now_ms = core.env.now_ms();
         core.upkeep.heal(|status| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use rsb_core::catalog::MemoryCatalog;
+use rsb_core::upkeep::HealConfig;
 use rsb_core::*;
 
 use crate::gate::Refusals;
@@ -79,6 +80,39 @@ async fn what_is_dead_in_a_batch_does_not_take_what_lives_along() {
             assert_eq!(found.ok(), expected, "{name} of {k}+{m}");
         }
     }
+}
+
+/// An empty object of which one copy is left is not believed in, and a repair of its neighbours in the batch does not make
+/// it believable: it would be there again after the next rebuild.
+#[tokio::test]
+async fn what_was_passed_over_is_not_brought_back_by_a_repair() {
+    let world = World::new(2, 1, 3);
+    let engine = with_bucket(&world).await;
+    let names = |kind: &str| (0..24).map(|i| format!("{kind}{i:02}")).collect::<Vec<_>>();
+    let (gone, empty) = (names("gone"), names("empty"));
+    let bytes = content(400, 1);
+    futures::future::try_join_all(gone.iter().map(|name| put(&engine, name, &bytes))).await.unwrap();
+    let before = world.files("m").await;
+    let writes = empty.iter().map(|name| async { put(&engine, name, &[]).await.map(drop) });
+    let deletes = gone.iter().map(|name| async { delete(&engine, name).await.map(drop) });
+    futures::join!(futures::future::join_all(writes), futures::future::join_all(deletes));
+    engine.close().await.unwrap();
+    for (backend, path) in world.files("m").await.difference(&before) {
+        if *backend > 0 {
+            world.stores[*backend].1.delete(path).await.unwrap();
+        }
+    }
+    let engine = world.open(&[]).await;
+    assert!(keys(&engine).await.iter().all(|key| key.starts_with("gone")));
+    for _ in 0..2 {
+        let plan = engine.plan_repair(&Scope::default(), Depth::Full, &Progress::default()).await.unwrap();
+        engine.repair(&plan, &Progress::default()).await.unwrap();
+        engine.heal(&HealConfig::default()).await.unwrap();
+        engine.rebuild_catalog(&Progress::default()).await.unwrap();
+        assert_eq!(keys(&engine).await, Vec::<String>::new());
+    }
+    engine.heal(&HealConfig::default()).await.unwrap();
+    assert_whole(&engine).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::moving::Moving;
 use super::rng::Rng;
+use super::theme::Theme;
 use super::world::Fault;
 use crate::api::Depth;
 
@@ -44,21 +45,8 @@ impl Layout {
         std::iter::once(self.scheme).chain(self.others.iter().copied())
     }
 
-    fn draw(rng: &mut Rng) -> Self {
-        let plain: [(usize, usize, usize, usize); 11] = [
-            (2, 1, 3, 1),
-            (2, 1, 5, 1),
-            (4, 2, 6, 1),
-            (3, 2, 7, 1),
-            (1, 2, 3, 1),
-            (1, 3, 4, 1),
-            (2, 4, 6, 1),
-            (2, 2, 4, 1),
-            (3, 2, 6, 2),
-            (4, 2, 8, 2),
-            (4, 3, 9, 3),
-        ];
-        let (k, m, backends, domain_size) = rng.pick(&plain);
+    fn draw(rng: &mut Rng, theme: Theme) -> Self {
+        let (k, m, backends, domain_size) = rng.pick(theme.shapes());
         let others = if rng.chance(30) && m > 1 && domain_size == 1 { vec![(k, m - 1)] } else { Vec::new() };
         let ack_margin = if rng.chance(25) { Some(m) } else { None };
         let spare = backends > k + m && domain_size == 1 && rng.chance(40);
@@ -284,24 +272,24 @@ impl History {
     /// The history of a seed.
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0x51a7_0f00_d5ee_d000);
-        let layout = Layout::draw(&mut rng);
-        let illness = Illness::draw(&mut rng, &layout);
+        let theme = Theme::of(seed);
+        let layout = Layout::draw(&mut rng, theme);
+        let illness = theme.illness(&mut rng, &layout);
         let mut steps = Vec::new();
         let phases = 1 + rng.below(3);
         for phase in 0..phases {
             if phase > 0 {
-                steps.push(Step::Tend { next: Illness::draw(&mut rng, &layout) });
+                steps.push(Step::Tend { next: theme.illness(&mut rng, &layout) });
+                steps.extend(theme.after_tend(&mut rng));
             }
-            for _ in 0..6 + rng.below(14) {
-                steps.push(Step::draw(&mut rng));
-            }
+            steps.extend(theme.steps(&mut rng));
         }
         Self { seed, layout, illness, steps }
     }
 }
 
 impl Illness {
-    fn draw(rng: &mut Rng, layout: &Layout) -> Self {
+    pub(super) fn draw(rng: &mut Rng, layout: &Layout) -> Self {
         let storm = rng.chance(40);
         let most = if storm { layout.acknowledged_margin() } else { layout.margin() };
         if layout.domain_size > 1 && !storm && layout.domain_size <= layout.margin() && rng.chance(50) {
@@ -317,7 +305,7 @@ impl Illness {
 const MINUTE_MS: u64 = 60_000;
 
 impl Step {
-    fn draw(rng: &mut Rng) -> Self {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
         let which = rng.index(64);
         match rng.below(100) {
             0..62 => {

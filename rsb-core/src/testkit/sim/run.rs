@@ -4,23 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::future::join_all;
 use object_store::path::Path;
 use tokio::time::Instant;
 
-use super::act::{Actor, Planned, Told, needs};
 use super::catalog::SimCatalog;
-use super::history::{Condition, Damage, End, History, Illness, KEYS, LAST_KEYS, Op, Step};
+use super::history::{End, History, Illness};
 use super::judge::{Broken, Strictness, Tale};
-use super::model::{Model, name};
+use super::model::Model;
 use super::store::SimStore;
 use super::world::{Fault, World};
-use crate::catalog::{Catalog, Precondition};
 use crate::codec::{CodecId, Codecs};
 use crate::env::{Compute, Env, Flaw};
 use crate::format::manifest::{BucketSettings, Versions};
 use crate::format::paths;
-use crate::id::VersionId;
 use crate::upkeep::{Budget, HealConfig, ScrubConfig};
 use crate::{Backend, Cost, Engine, EngineConfig, ErrorKind, Role, Scheme, Spread};
 
@@ -94,18 +90,20 @@ pub(super) struct Sim {
     pub illness: Illness,
     /// Backends that were damaged since all was well.
     pub damaged: BTreeSet<usize>,
-    catalog: Option<Arc<SimCatalog>>,
+    pub catalog: Option<Arc<SimCatalog>>,
     codecs: Codecs,
     /// What is going on in a step: the process may die in it.
-    underway: Arc<Mutex<Vec<Tale>>>,
+    pub underway: Arc<Mutex<Vec<Tale>>>,
     /// How it ends when the fuse has burnt.
-    fuse: End,
+    pub fuse: End,
     at: Arc<Mutex<usize>>,
     /// A backend that must be well was ill until then.
-    calm_from: Option<Instant>,
+    pub calm_from: Option<Instant>,
     flaw: Option<Flaw>,
     /// The history was looked at while some backends were away and others damaged: it may show less until all are well.
     pub shaky: bool,
+    /// Nobody has lied or lost anything, and no process has died: what the catalog names is there, or in the ledger.
+    pub is_spotless: bool,
 }
 
 impl Sim {
@@ -142,6 +140,7 @@ impl Sim {
             calm_from: None,
             flaw,
             shaky: false,
+            is_spotless: true,
         }
     }
 
@@ -179,6 +178,7 @@ impl Sim {
         let strict = Strictness { reads: false, history: false };
         self.model.settle(step, &tales, strict)?;
         let Ended::Step(end) = ended else { return Ok(()) };
+        self.is_spotless &= end == End::Closed;
         self.world.note(&format!("it was {end:?}"));
         let catalog = self.catalog.take().filter(|_| end != End::CatalogLost);
         self.catalog = catalog.map(|catalog| futures::executor::block_on(catalog.survivor(end == End::PowerCut)));
@@ -223,7 +223,7 @@ impl Sim {
     }
 
     /// The catalog is made anew, or catches up.
-    fn look_at_history(&mut self) {
+    pub fn look_at_history(&mut self) {
         let state = self.world.lock();
         let is_ill = |disk: &usize| state.disks[*disk].fault.is_some() || self.damaged.contains(disk);
         let lies = |disk: usize| {
@@ -252,7 +252,7 @@ impl Sim {
             let limit = Duration::from_secs(24 * 3600);
             let step = tokio::time::timeout(limit, self.step(&mut engine, at, &history.steps[at])).await;
             if let Some(ended) = step.map_err(|_| "the step does not come to an end".to_owned())?? {
-                return Ok(ended);
+                return Ok(Ended::Step(ended));
             }
         }
         *crate::core::lock(&self.at) = history.steps.len();
@@ -273,194 +273,6 @@ impl Sim {
             self.model.buckets_made = true;
         }
         Ok(())
-    }
-
-    async fn step(&mut self, engine: &mut Engine, at: usize, step: &Step) -> Result<Option<Ended>, Broken> {
-        match step {
-            Step::Ops(ops) => return self.ops(engine, at, ops).await,
-            Step::Fault { which, fault } => self.fall_ill(*which, *fault),
-            Step::Mend { which } => self.mend(*which),
-            Step::Damage { which, damage } => self.damage(*which, *damage),
-            Step::Remember { which } => {
-                if let Some(disk) = self.ill(*which) {
-                    let mut state = self.world.lock();
-                    state.disks[disk].old = Some(state.disks[disk].files.clone());
-                }
-            }
-            Step::Jump { ms } => self.world.lock().jump(*ms),
-            Step::Pass { ms } => tokio::time::sleep(Duration::from_millis(*ms)).await,
-            Step::Fuse { calls, end } => {
-                self.fuse = *end;
-                self.world.crash_after(*calls);
-            }
-            Step::Restart { end } => {
-                if *end == End::Closed {
-                    let closed = engine.close().await;
-                    closed.map_err(|e| format!("closing: {e}"))?;
-                }
-                return Ok(Some(Ended::Step(*end)));
-            }
-            Step::Tend { next } => {
-                self.world.no_crash();
-                self.tend(engine).await?;
-                self.illness = next.clone();
-            }
-        }
-        Ok(None)
-    }
-
-    fn ill(&self, which: usize) -> Option<usize> {
-        let ill = &self.illness.ill;
-        (!ill.is_empty()).then(|| ill[which % ill.len()])
-    }
-
-    fn fall_ill(&mut self, which: usize, fault: Fault) {
-        let anywhere = self.illness.storm && Fault::HONEST.contains(&fault);
-        let disk = if anywhere { Some(which % self.layout.backends) } else { self.ill(which) };
-        if let Some(disk) = disk {
-            self.world.lock().disks[disk].fault = Some(fault);
-        }
-    }
-
-    fn mend(&mut self, which: usize) {
-        let mut state = self.world.lock();
-        let with: Vec<usize> = (0..state.disks.len()).filter(|disk| state.disks[*disk].fault.is_some()).collect();
-        if let Some(disk) = (!with.is_empty()).then(|| with[which % with.len()]) {
-            state.disks[disk].fault = None;
-            // Until the watch has seen it, it is not used.
-            self.calm_from = Some(Instant::now() + Duration::from_secs(60));
-        }
-    }
-
-    fn damage(&mut self, which: usize, damage: Damage) {
-        let Some(disk) = self.ill(which) else { return };
-        self.damaged.insert(disk);
-        super::tend::damage(&mut self.world.lock(), disk, damage);
-    }
-
-    /// A sweep drops tombstones. With k ≤ m a backend that comes back as it was before may bring back what was deleted, and so
-    /// much is not promised: docs/reliability.md.
-    pub fn forget_what_was(&self) {
-        let (k, m) = self.layout.scheme;
-        if self.layout.others.iter().any(|(k, m)| k <= m) || k <= m {
-            self.world.lock().disks.iter_mut().for_each(|disk| disk.old = None);
-        }
-    }
-
-    /// What may be asked of reads now.
-    pub fn strictness(&self, engine: &Engine) -> Strictness {
-        let state = self.world.lock();
-        let others_ill =
-            (0..state.disks.len()).any(|disk| state.disks[disk].fault.is_some() && !self.illness.ill.contains(&disk));
-        let calm = !others_ill && self.calm_from.is_none_or(|from| Instant::now() >= from);
-        Strictness { reads: calm, history: !engine.core.is_uncertain() && !self.shaky }
-    }
-
-    async fn ops(&mut self, engine: &Engine, at: usize, ops: &[(u64, Op)]) -> Result<Option<Ended>, Broken> {
-        let mut plan = Vec::new();
-        for (delay_ms, op) in ops {
-            plan.push(self.plan(engine, *delay_ms, op).await);
-        }
-        if ops.iter().any(|(_, op)| matches!(op, Op::Rebuild | Op::Sweep)) {
-            self.look_at_history();
-        }
-        if ops.iter().any(|(_, op)| matches!(op, Op::Sweep)) {
-            self.forget_what_was();
-        }
-        let before = self.strictness(engine);
-        let alone = plan.len() == 1;
-        *crate::core::lock(&self.underway) = plan.iter().map(|planned| (planned.clone(), None)).collect();
-        let actor = Actor { engine: engine.clone(), world: self.world.clone(), layout: self.layout.clone(), alone };
-        join_all(plan.iter().enumerate().map(|(i, planned)| {
-            let (actor, underway) = (&actor, self.underway.clone());
-            async move {
-                let told = actor.act(planned).await;
-                crate::core::lock(&underway)[i].1 = Some(told);
-            }
-        }))
-        .await;
-        let tales = std::mem::take(&mut *crate::core::lock(&self.underway));
-        let after = self.strictness(engine);
-        // While the catalog is made anew the history is not all there yet.
-        let rebuilds = ops.iter().any(|(_, op)| matches!(op, Op::Rebuild)) && ops.len() > 1;
-        let history = before.history && after.history && !rebuilds;
-        let strict = Strictness { reads: before.reads && after.reads && !rebuilds, history };
-        self.model.settle(at, &tales, strict)?;
-        self.world.no_crash();
-        self.read_all(engine, "after the step").await?;
-        Ok(None)
-    }
-
-    async fn plan(&mut self, engine: &Engine, delay_ms: u64, op: &Op) -> Planned {
-        let (writes, condition) = needs(op);
-        let value = writes.map(|(_, len)| self.model.new_value(len));
-        let precondition = match (condition, writes) {
-            (Condition::Absent, _) => Precondition::Absent,
-            (Condition::Unchanged, Some((key, _))) => {
-                let (bucket, key) = name(key);
-                let head = engine.head(bucket, &key, None).await;
-                head.map_or(Precondition::None, |info| Precondition::VersionIs(info.version()))
-            }
-            _ => Precondition::None,
-        };
-        let version = match op {
-            Op::DeleteVersion { key, pick } | Op::GetVersion { key, pick } => {
-                let known: Vec<VersionId> = self.model.all[key - LAST_KEYS].versions.keys().copied().collect();
-                (!known.is_empty()).then(|| known[pick % known.len()])
-            }
-            _ => None,
-        };
-        Planned { delay_ms, op: op.clone(), value, precondition, version }
-    }
-
-    /// Reads the newest of every key, while nothing is going on, and holds it against the model.
-    pub async fn read_all(&mut self, engine: &Engine, when: &str) -> Result<(), Broken> {
-        self.read_each(engine, when, false).await
-    }
-
-    /// The same; what is not sure yet must be readable too: it is there wholly, or not at all.
-    pub async fn read_all_strictly(&mut self, engine: &Engine, when: &str) -> Result<(), Broken> {
-        self.read_each(engine, when, true).await
-    }
-
-    async fn read_each(&mut self, engine: &Engine, when: &str, open_too: bool) -> Result<(), Broken> {
-        let layout = self.layout.clone();
-        let actor = Actor { engine: engine.clone(), world: self.world.clone(), layout, alone: true };
-        for key in 0..KEYS {
-            let before = self.strictness(engine);
-            let mut told = actor.get(key, None, None).await;
-            // It is made anew as what was in doubt can be told now: that ends.
-            while engine.core.check_catalog_whole().is_err() {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                told = actor.get(key, None, None).await;
-            }
-            let told = told.unwrap_or_else(|error| Told::Failed(error.kind(), error.to_string()));
-            let after = self.strictness(engine);
-            let strict = Strictness {
-                reads: before.reads && after.reads && (open_too || !self.model.is_open(key)),
-                history: before.history && after.history,
-            };
-            if let Told::Failed(ErrorKind::Internal, message) = &told {
-                return Err(format!("{when}: {message}"));
-            }
-            let judged = self.model.judge_read(key, &self.model.newest(key), &told, strict);
-            judged.map_err(|broken| format!("{when}: {broken}"))?;
-            // What is in doubt is shown, and may be unreadable, or not there, until it is told.
-            let told_for_good = strict.history && !self.is_undecided().await?;
-            match told {
-                Told::Read(_, value, ..) if told_for_good => self.model.seen(key, Some(value)),
-                Told::Failed(ErrorKind::NotFound, _) if told_for_good => self.model.seen(key, None),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the catalog shows what is in doubt.
-    async fn is_undecided(&self) -> Result<bool, Broken> {
-        let Some(catalog) = &self.catalog else { return Ok(false) };
-        let value = catalog.value(crate::recover::UNDECIDED).await.map_err(|e| format!("the catalog: {e}"))?;
-        Ok(value.is_some())
     }
 
     /// From now on nobody is ill.

@@ -1,3 +1,5 @@
+use super::history::{Condition, End, Illness, Layout, Op, Step};
+use super::world::Fault;
 use super::*;
 use crate::env::Flaw;
 
@@ -34,4 +36,39 @@ fn a_failure_shrinks() {
     assert!(steps.len() < history.steps.len());
     let without = |at: usize| !steps.contains(&at);
     run(&history, Options { without: Some(&without), with_log: false, flaw }).unwrap_err();
+}
+
+/// A small object of which a copy could not be written is repaired, and the power goes: that copy is one of the two that are
+/// needed when the backends of two others go away.
+#[test]
+fn what_was_repaired_outlives_a_power_cut() {
+    let put = Op::Put { key: 0, len: 90, condition: Condition::None, other_scheme: false };
+    let get = Op::Get { key: 0, range: None };
+    let steps = vec![
+        Step::Fault { which: 0, fault: Fault::Full },
+        Step::Ops(vec![(0, put)]),
+        Step::Tend { next: Illness { ill: vec![2, 3], storm: false } },
+        Step::Restart { end: End::PowerCut },
+        Step::Fault { which: 0, fault: Fault::Away },
+        Step::Fault { which: 1, fault: Fault::Away },
+        Step::Ops(vec![(0, get)]),
+    ];
+    let layout = Layout {
+        scheme: (2, 2),
+        others: Vec::new(),
+        backends: 4,
+        domain_size: 1,
+        ack_margin: None,
+        novelpoly: false,
+        spare: false,
+        heals: false,
+        scrubs: false,
+    };
+    for seed in 0..32 {
+        let illness = Illness { ill: vec![0], storm: false };
+        let history = History { seed, layout: layout.clone(), illness, steps: steps.clone() };
+        if let Err(failure) = run(&history, Options::default()) {
+            panic!("seed {seed}, step {}: {}", failure.step, failure.what);
+        }
+    }
 }
