@@ -463,6 +463,17 @@ def test_a_first_config_of_addresses(tmp_path):
     assert again == {"config_written": None, "containers_made": [], "markers_written": []}
 
 
+def test_what_heals_and_scrubs_and_may_cost_is_as_the_config_says(local):
+    heal = {"every": "20s", "elsewhere_after": "2h", "requests_per_day": 500, "price_per_day": 1.5}
+    repository = local(heal=heal)
+    scrub = '[scrub]\nsample_every = "3d"\nfull_every = "0s"\nbytes_per_day = "2GiB"\n\n[gateway]'
+    repository.config.write_text(repository.config.read_text().replace("[gateway]", scrub, 1))
+    shown = repository.rsb("--json", "config", "show", expect=DONE).json()
+    assert {key: shown["heal"][key] for key in heal} == heal
+    assert shown["scrub"] == {"inventory_every": "1day", "sample_every": "3days", "full_every": "0s", "bytes_per_day": "2 GiB",
+                              "requests_per_day": 100_000}
+
+
 def test_a_first_config_without_addresses_and_in_another_place(tmp_path):
     rsb("config", "init", config=tmp_path / "own.toml", expect=DONE)
     assert "13" in rsb("config", "check", config=tmp_path / "own.toml", expect=DONE).text

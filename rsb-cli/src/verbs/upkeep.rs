@@ -41,6 +41,11 @@ fn check_text(report: &CheckReport) -> String {
         report.degraded,
         report.unreadable
     );
+    // They are counted where they are short, and are no objects.
+    let others = (report.whole + report.degraded + report.unreadable).saturating_sub(report.objects);
+    if others > 0 {
+        text += &format!("; {} of buckets or deletions among what is short", count(others, "record"));
+    }
     if !report.unreachable.is_empty() {
         text += &format!("\nnot reached: {}", report.unreachable.join(", "));
     }
@@ -241,7 +246,7 @@ fn garbage_text(report: &SweepReport, dry_run: bool) -> String {
         return format!("nothing was removed: {} cannot be reached", report.unreachable.join(", "));
     }
     if report.undecided {
-        return "nothing was removed: of some records too few copies or shards are there, and what they replaced is kept; run `rsb repair`, then sweep again".into();
+        return "nothing was removed: of some records too few copies or shards are there, and what they replaced is kept; see that the backends have room, run `rsb repair`, then sweep again".into();
     }
     format!(
         "{}, {} and {} {}, {}; {} of garbage younger than the grace time",

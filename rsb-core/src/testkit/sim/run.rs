@@ -71,7 +71,10 @@ pub fn run(history: &History, options: Options<'_>) -> Result<Report, Failure> {
     match outcome {
         Ok(Ok((lives, calls))) => Ok(Report { trace: trace.to_hex().to_string(), calls, lives, log }),
         Ok(Err(what)) => Err(Failure { what, step, log }),
-        Err(_) => Err(Failure { what: "it panicked".into(), step, log }),
+        Err(panic) => {
+            let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Err(Failure { what: format!("it panicked: {}", said.unwrap_or("of what is not said")), step, log })
+        }
     }
 }
 
