@@ -119,11 +119,20 @@ class Load:
         return sum(getattr(client, name) for client in self.clients)
 
 
+def once_all_are_back(gateway, key):
+    """The reply about a key. A server that was down when the gateway began is not used until the gateway has looked again."""
+    until = time.monotonic() + 60
+    while (reply := gateway.request("GET", object_path(BUCKET, key))).status == 500 and "bring backends back" in reply.text:
+        assert time.monotonic() < until, f"{key} cannot be read for a minute: {reply.text}"
+        time.sleep(0.5)
+    return reply
+
+
 def read_back(gateway, keys):
     """Every key holds what it may hold; what it holds now is what it must hold from here on."""
     for states in keys:
         for key, allowed in states.items():
-            reply = gateway.request("GET", object_path(BUCKET, key))
+            reply = once_all_are_back(gateway, key)
             assert reply.status in (200, 404), f"{key}: {reply.status} {reply.text[:300]}"
             found = digest(reply.body) if reply.status == 200 else ABSENT
             fits = {state for state in allowed if (expected(state) if state else ABSENT) == found}

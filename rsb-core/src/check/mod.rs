@@ -18,7 +18,7 @@ use crate::api::{CheckReport, CheckRequest, FindingKind, Progress, Scope};
 use crate::catalog::Entry;
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::id::VersionId;
+use crate::id::{BatchId, VersionId};
 
 /// Up to so many objects are asked for file by file; more are looked up in listings.
 const FEW_OBJECTS: usize = 64;
@@ -57,6 +57,11 @@ pub(crate) async fn entries(core: &Core, scope: &Scope) -> Result<Vec<Entry>> {
     }
 }
 
+/// The batches that hold the records of objects.
+pub(crate) fn batches_of(objects: &[Entry]) -> BTreeSet<BatchId> {
+    objects.iter().map(|entry| entry.at.batch).collect()
+}
+
 /// Checks the objects of a scope.
 pub(crate) async fn check(core: &Arc<Core>, request: &CheckRequest, progress: &Progress) -> Result<CheckReport> {
     let entries = entries(core, &request.scope).await?;
@@ -65,7 +70,7 @@ pub(crate) async fn check(core: &Arc<Core>, request: &CheckRequest, progress: &P
     let checker = Checker::new(core, request.depth, entries.len() > FEW_OBJECTS).await;
     let mut report = CheckReport { depth: request.depth, ..CheckReport::default() };
     let mut unreachable: BTreeSet<String> = BTreeSet::new();
-    let others = others(core, &request.scope, &entries).await?;
+    let others = others(core, &request.scope, &batches_of(&entries)).await?;
     let mut work = futures::stream::iter(entries).map(|entry| checker.look(entry)).buffer_unordered(4);
     while let Some(seen) = work.next().await {
         let seen = seen?;

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::Checker;
 use super::checker::Seen;
 use crate::api::{CheckReport, Depth, ObjectHealth, Scope};
-use crate::catalog::{Entry, Located, RecordRow};
+use crate::catalog::{Located, RecordRow};
 use crate::core::Core;
 use crate::env::Flaw;
 use crate::error::Result;
@@ -15,9 +15,8 @@ use crate::id::BatchId;
 /// A live record in a batch that holds no object which is looked at anyway.
 pub(crate) struct Other(pub RecordRow);
 
-/// One live record for each batch of the scope that holds none of these objects.
-pub(crate) async fn others(core: &Core, scope: &Scope, objects: &[Entry]) -> Result<Vec<Other>> {
-    let seen: BTreeSet<BatchId> = objects.iter().map(|entry| entry.at.batch).collect();
+/// One live record for each batch of the scope that is none of these, of which an object is looked at.
+pub(crate) async fn others(core: &Core, scope: &Scope, seen: &BTreeSet<BatchId>) -> Result<Vec<Other>> {
     let mut out = Vec::new();
     // One object is asked for, not what else was written of its name.
     if scope.key.is_some() || core.env.has(Flaw::ForgetsRecords) {

@@ -1,5 +1,7 @@
 //! What reading, checking and keeping objects takes: counted from the catalog alone.
 
+use std::collections::BTreeSet;
+
 use super::bill::Meter;
 use super::copies::keepers;
 use super::plan::seconds;
@@ -7,6 +9,7 @@ use super::segments::{Versions, holders};
 use super::shards::file_len;
 use crate::api::{Depth, Pace, Progress, Scope, WorkPlan, WorkRequest};
 use crate::catalog::{BatchRow, Entry};
+use crate::check::{Other, others};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::format::manifest::Body;
@@ -48,7 +51,7 @@ struct Counter<'a> {
 
 impl Counter<'_> {
     async fn count(&mut self, scope: &Scope, progress: &Progress) -> Result<()> {
-        let mut versions = Versions::of(self.core);
+        let (mut versions, mut batches) = (Versions::of(self.core), BTreeSet::new());
         while let Some(page) = versions.next().await? {
             progress.check()?;
             for entry in page.iter().filter(|e| scope.has(&e.manifest.bucket, &e.manifest.key)) {
@@ -62,7 +65,15 @@ impl Counter<'_> {
                 pieces.iter().for_each(|piece| self.segment(piece));
                 if let Some(row) = self.core.catalog.batch(entry.at.batch).await? {
                     self.record(entry, &row);
+                    batches.insert(row.id);
                 }
+            }
+        }
+        if matches!(self.request, WorkRequest::Check { depth: Depth::Full, .. }) {
+            // The records of buckets and deletions.
+            for Other(record) in others(self.core, scope, &batches).await? {
+                let Some(row) = self.core.catalog.batch(record.at.batch).await? else { continue };
+                keepers(&row, "").into_iter().for_each(|name| self.meter.read(name, 1, row.len_bytes));
             }
         }
         if matches!(self.request, WorkRequest::Check { .. }) {

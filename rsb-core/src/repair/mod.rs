@@ -16,7 +16,7 @@ use self::plan::Planner;
 pub(crate) use self::work::{repair_copies, repair_shards};
 use crate::api::{CheckRequest, Depth, ObjectHealth, Progress, RepairPlan, RepairReport, RepairWork, Scope};
 use crate::catalog::LedgerReason;
-use crate::check::{check, entries, others};
+use crate::check::{batches_of, check, entries, others};
 use crate::core::Core;
 use crate::error::{ErrorKind, Result};
 use crate::recover::decide;
@@ -37,7 +37,7 @@ pub(crate) async fn plan(core: &Arc<Core>, scope: &Scope, depth: Depth, progress
         plan: RepairPlan::default(),
         segments: BTreeSet::new(),
         batches: BTreeSet::new(),
-        others: others(core, scope, &objects).await?,
+        others: others(core, scope, &batches_of(&objects)).await?,
     };
     for health in damaged.into_values() {
         planner.add(health).await?;
