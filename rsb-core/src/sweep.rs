@@ -16,6 +16,7 @@ use crate::format::manifest::{Body, Record, SegmentView};
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
 use crate::recover::{catch_up, decide, list_all, load_batch};
+use crate::repair::lines::is_forgotten;
 use crate::watch;
 use crate::write::cleanup::remove_batch;
 use crate::write::commit::Committer;
@@ -111,7 +112,7 @@ async fn forgotten_lines(core: &Core) -> Result<()> {
         let mut gone = Vec::new();
         for line in page {
             let is_gone = match &line.item {
-                LedgerItem::Shard { data_id, .. } => !core.catalog.unreferenced(&[*data_id]).await?.is_empty(),
+                LedgerItem::Shard { data_id, .. } => is_forgotten(core, *data_id).await?,
                 LedgerItem::Copy { batch, copy } => {
                     core.catalog.batch(*batch).await?.is_none_or(|row| *copy >= row.copies)
                 }

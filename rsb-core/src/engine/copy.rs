@@ -6,6 +6,7 @@ use crate::catalog::{BucketRule, Precondition, Reserved};
 use crate::error::Result;
 use crate::format::manifest::{Body, Manifest, Record, Versions};
 use crate::id::DataId;
+use crate::recover::check_decided;
 use crate::{names, read, write};
 
 impl Engine {
@@ -58,6 +59,7 @@ impl Engine {
             let body = read::open(&self.core, held, 0..source.size).stream;
             return write::put(&self.core, &self.committer, put, body).await;
         }
+        check_decided(&self.core, &source).await?;
         let ((bucket, key), modified_ms) = (to.clone(), self.core.env.now_ms());
         let (scheme, lock) = (source.scheme(), request.lock);
         let make = move |reserved: &Reserved| {

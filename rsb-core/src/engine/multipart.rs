@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::format::manifest::{Body, Etag, SegmentedBody};
 use crate::id::{DataId, UploadId};
+use crate::recover::check_decided;
 use crate::write::commit::Committer;
 use crate::write::multipart;
 use crate::{read, write};
@@ -120,6 +121,7 @@ impl Engine {
         let _arriving = core.arriving(DataId(core.env.new_id()));
         let held = read::hold(core, &m.bucket, &m.key, Some(m.version)).await?;
         let Some(body) = whole_segments(&held.entry.manifest.body, &range) else { return Ok(None) };
+        check_decided(core, &held.entry.manifest).await?;
         let scheme = multipart::scheme(core, &row)?;
         if body.schemes.iter().any(|other| other.scheme != scheme) {
             return Ok(None);

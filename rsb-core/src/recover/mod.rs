@@ -22,6 +22,7 @@ pub(crate) use self::markers::{
 };
 pub(crate) use self::reconcile::{make_up_for_deletes, reconcile};
 use self::short::Verdict;
+pub(crate) use self::short::{check_decided, check_readable};
 use crate::api::{Progress, RebuildReport, VerifyReport};
 use crate::backend::Backend;
 use crate::catalog::{

@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use futures::stream::{self, StreamExt};
 use object_store::PutPayload;
 
-use super::Recovery;
 use super::batches::Loaded;
+use super::{Recovery, UNDECIDED};
 use crate::catalog::{Holder, HolderState, LedgerEntry, LedgerReason, kills};
 use crate::core::Core;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::{Fault, FaultKind, put, size_of};
 use crate::format::batch::BatchImage;
 use crate::format::manifest::{Body, Manifest, Record};
 use crate::format::{paths, shard};
 use crate::read::piece::Piece;
+use crate::scheme::Scheme;
 
 /// What a record is taken for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,8 +41,8 @@ struct Shards {
 #[derive(Default)]
 struct GoodShards {
     good: usize,
-    /// On backends that do not answer.
-    away: usize,
+    /// The backends of others, which do not answer.
+    away: Vec<String>,
     /// Not there, or not whole: which, and where.
     lost: Vec<(usize, String)>,
 }
@@ -128,7 +129,7 @@ impl Recovery<'_> {
                     if good < scheme.k() {
                         return false;
                     }
-                    seen.thin |= good + away < self.core.ack_count(scheme.k(), scheme.m());
+                    seen.thin |= good + away.len() < self.core.ack_count(scheme.k(), scheme.m());
                     let noted_ms = self.core.env.now_ms();
                     seen.lost.extend(lost.into_iter().map(|(index, backend)| LedgerEntry {
                         item: piece.ledger_item(index),
@@ -176,31 +177,64 @@ impl Recovery<'_> {
     }
 
     async fn good_shards(&mut self, piece: &Piece) -> GoodShards {
-        let core = self.core;
-        let expected = shard::HEADER_LEN as u64 + piece.layout.shard_body_len();
-        let places = piece.shards.iter().enumerate().filter_map(|(index, at)| Some((index, at.clone()?)));
-        let places: Vec<_> = places.collect();
-        let shards = stream::iter(places).map(|(index, at)| async move {
-            let size = match core.admitted(&at.backend) {
-                Some(backend) => size_of(backend, &at.path).await,
-                None if core.backend(&at.backend).is_some() => Err(Fault::unreachable("its backend is away")),
-                None => Err(Fault { kind: FaultKind::Missing, detail: String::new() }),
-            };
-            (index, at.backend, size)
-        });
-        let mut seen = GoodShards::default();
-        for (index, backend, size) in shards.buffer_unordered(32).collect::<Vec<_>>().await {
-            match size {
-                Ok(size) if size == expected => seen.good += 1,
-                Err(fault) if fault.kind == FaultKind::Unreachable => {
-                    self.unreachable.insert(backend);
-                    seen.away += 1;
-                }
-                Ok(_) | Err(_) => seen.lost.push((index, backend)),
-            }
-        }
+        let seen = good_shards(self.core, piece).await;
+        self.unreachable.extend(seen.away.iter().cloned());
         seen
     }
+}
+
+/// What is seen of a segment's shards, by their sizes.
+async fn good_shards(core: &Core, piece: &Piece) -> GoodShards {
+    let expected = shard::HEADER_LEN as u64 + piece.layout.shard_body_len();
+    let places = piece.shards.iter().enumerate().filter_map(|(index, at)| Some((index, at.clone()?)));
+    let places: Vec<_> = places.collect();
+    let shards = stream::iter(places).map(|(index, at)| async move {
+        let size = match core.admitted(&at.backend) {
+            Some(backend) => size_of(backend, &at.path).await,
+            None if core.backend(&at.backend).is_some() => Err(Fault::unreachable("its backend is away")),
+            None => Err(Fault { kind: FaultKind::Missing, detail: String::new() }),
+        };
+        (index, at.backend, size)
+    });
+    let mut seen = GoodShards::default();
+    for (index, backend, size) in shards.buffer_unordered(32).collect::<Vec<_>>().await {
+        match size {
+            Ok(size) if size == expected => seen.good += 1,
+            Err(fault) if fault.kind == FaultKind::Unreachable => seen.away.push(backend),
+            Ok(_) | Err(_) => seen.lost.push((index, backend)),
+        }
+    }
+    seen
+}
+
+/// Refuses to name segments once more, or anew, of which it cannot be told whether they were ever acknowledged: with that
+/// they would be, and what they seem to have replaced would go.
+pub(crate) async fn check_decided(core: &Core, manifest: &Manifest) -> Result<()> {
+    check_seen(core, manifest, |scheme| core.ack_count(scheme.k(), scheme.m())).await
+}
+
+/// The same for a repair, which goes from one segment to the next: each must be readable.
+pub(crate) async fn check_readable(core: &Core, manifest: &Manifest) -> Result<()> {
+    check_seen(core, manifest, Scheme::k).await
+}
+
+async fn check_seen(core: &Core, manifest: &Manifest, needed: impl Fn(&Scheme) -> usize) -> Result<()> {
+    let Body::Segments(body) = &manifest.body else { return Ok(()) };
+    if core.catalog.value(UNDECIDED).await?.is_none() {
+        return Ok(());
+    }
+    for view in body.views() {
+        let seen = good_shards(core, &Piece::of_segment(&view)).await.good;
+        let needed = needed(&view.scheme.scheme);
+        if seen < needed {
+            let name = format!("{}/{}", manifest.bucket, manifest.key);
+            let sentence = format!(
+                "{name} is in doubt: of the {needed} shards that it takes {seen} are seen, so it is neither copied nor changed; bring backends back, or repair"
+            );
+            return Err(Error::unavailable(sentence).object(name));
+        }
+    }
+    Ok(())
 }
 
 /// Writes the copies of a batch that are missing, each to a backend that has none.

@@ -74,6 +74,20 @@ pub(crate) async fn margin_of(core: &Core, id: DataId, lines: &[LedgerEntry]) ->
     Ok(views.next().map(|(_, piece)| piece.scheme.m() as i32 - lines.len() as i32))
 }
 
+/// Whether nothing names a segment, and nothing will. What is coded anew is noted before it is named, and a copy may be
+/// about to name what was deleted since it began.
+pub(crate) async fn is_forgotten(core: &Core, id: DataId) -> Result<bool> {
+    if core.first_arriving().is_some_and(|first| id >= first) || !core.leases.try_delete(id.0) {
+        return Ok(false);
+    }
+    let is_named = core.catalog.unreferenced(&[id]).await.map(|unnamed| unnamed.is_empty());
+    // The mark of one that nothing names stays: somebody may be about to delete it, and relies on it.
+    if !matches!(is_named, Ok(false)) {
+        core.leases.unmark(&[id.0]);
+    }
+    Ok(!is_named?)
+}
+
 /// Looks at the shards of a segment that the ledger names.
 pub(crate) async fn plan_segment(
     core: &Arc<Core>,
@@ -84,8 +98,8 @@ pub(crate) async fn plan_segment(
     let mut healing = Healing::new();
     let referrers = core.catalog.referrers(id).await?;
     let Some((_, piece)) = Piece::views(&referrers, id).next() else {
-        if core.catalog.unreferenced(&[id]).await?.is_empty() {
-            // A part of an upload that is not completed: until then nothing is known of the object.
+        if !is_forgotten(core, id).await? {
+            // It is about to be named, or a part of an upload that is not completed: until then nothing is known of the object.
             healing.waiting = lines.len() as u64;
             return Ok(healing);
         }

@@ -23,7 +23,7 @@ use crate::placement::two_on_one;
 use crate::read::hold_entry;
 use crate::read::piece::{Piece, ShardAt};
 use crate::read::stripes::{StripeReader, WINDOW, restore_blocks};
-use crate::recover::load_enough;
+use crate::recover::{check_readable, load_enough};
 use crate::stripe::CHECKSUM_LEN;
 use crate::write::commit::{Committer, Pending};
 use crate::write::compact::move_out;
@@ -186,6 +186,7 @@ async fn revise(
         return Ok(());
     }
     manifest.body = Body::Segments(body);
+    check_readable(core, &manifest).await?;
     manifest.revision += 1;
     let pending = Pending {
         bucket: manifest.bucket.clone(),

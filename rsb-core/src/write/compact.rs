@@ -11,7 +11,7 @@ use crate::core::Core;
 use crate::error::Result;
 use crate::format::batch::InlineShards;
 use crate::format::manifest::Record;
-use crate::recover::load_batch;
+use crate::recover::{check_readable, load_batch};
 use crate::write::commit::{Committer, Pending};
 
 /// Records moved at once: they share a batch.
@@ -83,6 +83,7 @@ async fn move_record(
             if now.is_none_or(|entry| entry.at != at) {
                 return Ok(());
             }
+            check_readable(core, m).await?;
             m.scheme().unwrap_or(default)
         }
         _ => default,

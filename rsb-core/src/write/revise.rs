@@ -15,6 +15,7 @@ use crate::format::batch::InlineShards;
 use crate::format::manifest::{Body, Manifest, Record};
 use crate::id::VersionId;
 use crate::read::{self, Held};
+use crate::recover::check_decided;
 use crate::stripe::Layout;
 
 /// Changes what a version (the newest when `version` is absent) says of itself beside its bytes, starting from what it says
@@ -35,6 +36,7 @@ pub(crate) async fn revise(
     if manifest == held.entry.manifest {
         return Ok(ObjectInfo { manifest: Arc::new(manifest), short: 0 });
     }
+    check_decided(core, &manifest).await?;
     manifest.revision += 1;
     let inline = inline_shards(core, &held, &manifest.body).await?;
     let scheme = manifest.scheme().unwrap_or(core.config.scheme);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use rsb_core::catalog::{Catalog, MemoryCatalog};
+use rsb_core::catalog::{Catalog, MemoryCatalog, Precondition};
 use rsb_core::format::manifest::BucketSettings;
 use rsb_core::upkeep::HealConfig;
 use rsb_core::*;
@@ -191,6 +191,15 @@ async fn nothing_is_deleted_that_was_replaced_by_what_is_in_doubt() {
     died.refuse(&[2], AWAY);
     let engine = died.open(&[]).await;
     assert_eq!(get(&engine, "x", None).await.unwrap_err().kind(), ErrorKind::Unreadable);
+    // With a copy, or a change of what is said of it, it would be acknowledged as it is.
+    let copy = engine.copy(("bucket", "x"), ("bucket", "y"), Precondition::None).await.unwrap_err();
+    let tags = [("colour".to_owned(), "red".to_owned())].into();
+    let change = engine.set_tags("bucket", "x", None, tags).await.unwrap_err();
+    for error in [copy, change] {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.message().contains("in doubt"), "{error}");
+    }
+    assert_eq!(keys(&engine).await, ["x"]);
     died.heal();
     until(|| reachable(&engine, 2)).await;
     until(|| async { get(&engine, "x", None).await.ok() == Some(content(400, 1)) }).await;

@@ -45,6 +45,23 @@ async fn read_and_note(engine: &Engine) {
     engine.check(&request, &Progress::default()).await.unwrap();
 }
 
+/// Whoever has a lease may be about to name it once more: a copy of what is deleted meanwhile.
+#[tokio::test]
+async fn lines_about_what_is_deleted_stay_while_somebody_holds_it() {
+    let world = World::new(4, 2, 6);
+    let engine = with_bucket(&world).await;
+    world.refuse(&[2], Refusals { puts: Some("s/"), ..Refusals::default() });
+    put(&engine, "x", &content(BODY, 1)).await.unwrap();
+    assert_eq!(lines(&engine).await, 1);
+    let reader = engine.get("bucket", "x", None, None).await.unwrap();
+    delete(&engine, "x").await.unwrap();
+    healed(&engine).await;
+    assert_eq!(sweep(&engine).await.shards_removed, 0);
+    assert_eq!(lines(&engine).await, 1);
+    drop(reader);
+    until(|| async { lines(&engine).await == 0 }).await;
+}
+
 #[tokio::test]
 async fn what_is_short_is_brought_there_when_the_backend_works_again() {
     let world = World::new(4, 2, 6);

@@ -107,6 +107,8 @@ pub(super) struct Sim {
     pub shaky: bool,
     /// Nobody has lied or lost anything, and no process has died: what the catalog names is there, or in the ledger.
     pub is_spotless: bool,
+    /// Objects may share segments.
+    pub has_copied: bool,
 }
 
 impl Sim {
@@ -144,6 +146,7 @@ impl Sim {
             flaw,
             shaky: false,
             is_spotless: true,
+            has_copied: false,
         }
     }
 

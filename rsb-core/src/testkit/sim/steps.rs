@@ -82,11 +82,11 @@ impl Sim {
         super::tend::damage(&mut self.world.lock(), disk, damage);
     }
 
-    /// A sweep drops tombstones. With k ≤ m a backend that comes back as it was before may bring back what was deleted, and so
-    /// much is not promised: docs/reliability.md.
+    /// A sweep drops tombstones. With k ≤ m, or where a copy has its shards from what lives, a backend that comes back as it
+    /// was before may bring back what was deleted, and so much is not promised: docs/reliability.md.
     pub fn forget_what_was(&self) {
         let (k, m) = self.layout.scheme;
-        if self.layout.others.iter().any(|(k, m)| k <= m) || k <= m {
+        if self.has_copied || self.layout.others.iter().any(|(k, m)| k <= m) || k <= m {
             self.world.lock().disks.iter_mut().for_each(|disk| disk.old = None);
         }
     }
@@ -96,6 +96,7 @@ impl Sim {
         for (delay_ms, op) in ops {
             plan.push(self.plan(engine, *delay_ms, op).await);
         }
+        self.has_copied |= ops.iter().any(|(_, op)| matches!(op, Op::Copy { .. }));
         if ops.iter().any(|(_, op)| matches!(op, Op::Rebuild | Op::Sweep)) {
             self.look_at_history();
         }
