@@ -75,17 +75,18 @@ pub(crate) async fn margin_of(core: &Core, id: DataId, lines: &[LedgerEntry]) ->
 }
 
 /// Whether nothing names a segment, and nothing will. What is coded anew is noted before it is named, and a copy may be
-/// about to name what was deleted since it began.
+/// about to name what was deleted since it began. Asked of a whole catalog, which is held.
 pub(crate) async fn is_forgotten(core: &Core, id: DataId) -> Result<bool> {
-    if core.first_arriving().is_some_and(|first| id >= first) || !core.leases.try_delete(id.0) {
+    let is_arriving = core.first_arriving().is_some_and(|first| id >= first);
+    if is_arriving || !is_unnamed(core, id).await? || core.held_by_now().await.contains(&id.0) {
         return Ok(false);
     }
-    let is_named = core.catalog.unreferenced(&[id]).await.map(|unnamed| unnamed.is_empty());
-    // The mark of one that nothing names stays: somebody may be about to delete it, and relies on it.
-    if !matches!(is_named, Ok(false)) {
-        core.leases.unmark(&[id.0]);
-    }
-    Ok(!is_named?)
+    // Whoever held it meanwhile has named it by now, or never will.
+    is_unnamed(core, id).await
+}
+
+async fn is_unnamed(core: &Core, id: DataId) -> Result<bool> {
+    Ok(!core.catalog.unreferenced(&[id]).await?.is_empty())
 }
 
 /// Looks at the shards of a segment that the ledger names.
@@ -98,6 +99,8 @@ pub(crate) async fn plan_segment(
     let mut healing = Healing::new();
     let referrers = core.catalog.referrers(id).await?;
     let Some((_, piece)) = Piece::views(&referrers, id).next() else {
+        // In a catalog that is being made anew nothing is named yet.
+        let _whole = core.hold_whole().await?;
         if !is_forgotten(core, id).await? {
             // It is about to be named, or a part of an upload that is not completed: until then nothing is known of the object.
             healing.waiting = lines.len() as u64;
