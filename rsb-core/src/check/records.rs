@@ -15,7 +15,7 @@ use crate::id::BatchId;
 /// A live record in a batch that holds no object which is looked at anyway.
 pub(crate) struct Other(pub RecordRow);
 
-/// One live record for each batch of the scope that is none of these, of which an object is looked at.
+/// One live record for each batch of the scope, but for those that were `seen` with an object of theirs.
 pub(crate) async fn others(core: &Core, scope: &Scope, seen: &BTreeSet<BatchId>) -> Result<Vec<Other>> {
     let mut out = Vec::new();
     // One object is asked for, not what else was written of its name.

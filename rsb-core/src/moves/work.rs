@@ -72,8 +72,9 @@ impl Counter<'_> {
         if matches!(self.request, WorkRequest::Check { depth: Depth::Full, .. }) {
             // The records of buckets and deletions.
             for Other(record) in others(self.core, scope, &batches).await? {
-                let Some(row) = self.core.catalog.batch(record.at.batch).await? else { continue };
-                keepers(&row, "").into_iter().for_each(|name| self.meter.read(name, 1, row.len_bytes));
+                if let Some(row) = self.core.catalog.batch(record.at.batch).await? {
+                    self.whole_file(&row);
+                }
             }
         }
         if matches!(self.request, WorkRequest::Check { .. }) {
@@ -127,12 +128,14 @@ impl Counter<'_> {
             }
             (WorkRequest::Get(_), _) => {}
             (WorkRequest::Store(_), _) => names.into_iter().for_each(|name| self.meter.stored(name, len)),
-            (WorkRequest::Check { depth: Depth::Full, .. }, _) => {
-                // Each object's check reads the whole file that its record is in.
-                names.into_iter().for_each(|name| self.meter.read(name, 1, row.len_bytes));
-            }
+            (WorkRequest::Check { depth: Depth::Full, .. }, _) => self.whole_file(row),
             (WorkRequest::Check { .. }, _) => {}
         }
+    }
+
+    /// A check in full reads the whole file that a record is in, for each object anew.
+    fn whole_file(&mut self, row: &BatchRow) {
+        keepers(row, "").into_iter().for_each(|name| self.meter.read(name, 1, row.len_bytes));
     }
 
     /// A check begins with what each backend lists.
