@@ -92,6 +92,11 @@ async fn read_masked(
             Ok(held) => held,
             // Deleted meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            // Whatever is masked.
+            Err(error) if error.kind() == ErrorKind::Unreadable => {
+                reads.fail(error.message().to_owned());
+                continue;
+            }
             Err(error) => return Err(error),
         };
         let size = held.entry.manifest.size;
@@ -109,16 +114,22 @@ async fn read_masked(
             }
             other => {
                 reads.bytes += len;
-                reads.failures += 1;
                 let why = other.err().map_or_else(|| "it is too short".to_owned(), |e| e.message().to_owned());
-                if reads.failed.len() < EXAMPLES {
-                    reads.failed.push(format!("{bucket}/{key} without {}: {why}", mask.domain));
-                }
+                reads.fail(format!("{bucket}/{key} without {}: {why}", mask.domain));
             }
         }
         progress.add(0, len);
     }
     Ok(reads)
+}
+
+impl DrillReads {
+    fn fail(&mut self, example: String) {
+        self.failures += 1;
+        if self.failed.len() < EXAMPLES {
+            self.failed.push(example);
+        }
+    }
 }
 
 /// What is masked: the domains, or the one that is asked for; then sets of m backends, if so many are asked for.

@@ -17,11 +17,12 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use object_store::Extensions;
 use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
 
 use self::piece::Piece;
 use self::stripes::{StripeReader, WINDOW};
 use crate::api::{BodyStream, ByteRange, GetObject, ObjectInfo};
-use crate::catalog::{BatchRow, Entry};
+use crate::catalog::{BatchRow, Entry, Located};
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::Manifest;
@@ -63,6 +64,7 @@ pub(crate) struct Held {
 pub(crate) async fn hold(core: &Core, bucket: &str, key: &str, version: Option<VersionId>) -> Result<Held> {
     names::check_bucket(bucket)?;
     names::check_key(key)?;
+    let mut refused = Refused::default();
     loop {
         let looking_up = core.looking_up.read().await;
         // The batch may be looked up before the lease: copies of it come, but go only all together, which the lease refuses.
@@ -71,13 +73,37 @@ pub(crate) async fn hold(core: &Core, bucket: &str, key: &str, version: Option<V
         let Some((entry, batch)) = found.filter(|(entry, _)| !entry.manifest.delete_marker) else {
             return Err(not_found(core, bucket, key, version).await?);
         };
-        if let Some(held) = hold_found(core, entry, batch) {
+        if let Some(held) = hold_found(core, &entry, batch) {
             check_known(&held)?;
             return Ok(held);
         }
         drop(looking_up);
         // It is being deleted: by now the catalog knows a newer state.
+        refused.look_again(core, &entry).await?;
+    }
+}
+
+/// A version that leases were refused for, and is looked up again.
+#[derive(Default)]
+struct Refused {
+    /// Its record, if files that it names had been deleted by then.
+    deleted: Option<Located>,
+}
+
+impl Refused {
+    /// An error when the catalog shows the same record after its files were deleted: it had named them before they were
+    /// found to be unnamed, so it came late, and is only shown because some backends are not seen.
+    async fn look_again(&mut self, core: &Core, entry: &Entry) -> Result<()> {
+        if self.deleted == Some(entry.at) {
+            let name = format!("{}/{}", entry.manifest.bucket, entry.manifest.key);
+            let sentence = format!(
+                "{name} cannot be read: its record appeared when the shards that it names had been deleted; once all backends are back a sweep, or a repair, removes it"
+            );
+            return Err(Error::new(ErrorKind::Unreadable, sentence).object(name));
+        }
+        self.deleted = ids_of(entry).any(|id| core.leases.is_removed(id)).then_some(entry.at);
         tokio::task::yield_now().await;
+        Ok(())
     }
 }
 
@@ -103,12 +129,13 @@ fn check_known(held: &Held) -> Result<()> {
 /// Takes leases on what an entry points at; `None` when it was deleted, or described anew.
 pub(crate) async fn hold_entry(core: &Core, entry: &Entry) -> Result<Option<Held>> {
     let m = &entry.manifest;
+    let mut refused = Refused::default();
     loop {
         let batch = match Piece::needs_batch(m) {
             true => core.catalog.batch(entry.at.batch).await?,
             false => None,
         };
-        if let Some(held) = hold_found(core, entry.clone(), batch) {
+        if let Some(held) = hold_found(core, entry, batch) {
             return Ok(Some(held));
         }
         // Whoever deletes a neighbour in its batch, or one that it shares segments with, refuses leases while he looks at it.
@@ -117,18 +144,22 @@ pub(crate) async fn hold_entry(core: &Core, entry: &Entry) -> Result<Option<Held
         if now.is_none_or(|now| now.at != entry.at) {
             return Ok(None);
         }
-        tokio::task::yield_now().await;
+        refused.look_again(core, entry).await?;
     }
 }
 
-fn hold_found(core: &Core, entry: Entry, batch: Option<BatchRow>) -> Option<Held> {
-    let ids = entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0]);
-    let lease = core.leases.take(ids)?;
+/// What a lease is needed on: the segments that it points at, and its batch.
+fn ids_of(entry: &Entry) -> impl Iterator<Item = Uuid> {
+    entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0])
+}
+
+fn hold_found(core: &Core, entry: &Entry, batch: Option<BatchRow>) -> Option<Held> {
+    let lease = core.leases.take(ids_of(entry))?;
     if Piece::needs_batch(&entry.manifest) && batch.is_none() {
         return None;
     }
-    let pieces = Piece::of_entry(&entry, batch.as_ref());
-    Some(Held { entry, pieces, lease })
+    let pieces = Piece::of_entry(entry, batch.as_ref());
+    Some(Held { entry: entry.clone(), pieces, lease })
 }
 
 /// Opens an object for reading.

@@ -207,6 +207,41 @@ async fn nothing_is_deleted_that_was_replaced_by_what_is_in_doubt() {
     assert_whole(&engine).await;
 }
 
+/// A copy that was never acknowledged, written by a process that ended: its record comes late, when what it was copied from
+/// is deleted, and cannot be told from what was acknowledged while a backend is away.
+#[tokio::test]
+async fn what_comes_late_and_names_what_was_deleted_is_unreadable() {
+    let world = World::new(2, 1, 3);
+    let engine = with_bucket(&world).await;
+    put(&engine, "x", &content(9000, 1)).await.unwrap();
+    put(&engine, "z", &content(9000, 2)).await.unwrap();
+    let now = world.fork();
+    engine.copy(("bucket", "x"), ("bucket", "y"), Precondition::None).await.unwrap();
+    let newest = world.paths(0, "m").await.pop().unwrap();
+    let record = world.stores[0].1.get(&newest).await.unwrap().bytes().await.unwrap();
+    let engine = now.open(&[]).await;
+    delete(&engine, "x").await.unwrap();
+    until(|| async { now.files("s").await.len() == 3 }).await;
+    now.stores[0].1.put(&newest, record.into()).await.unwrap();
+    now.refuse(&[2], AWAY);
+    sweep(&engine).await;
+    assert_eq!(keys(&engine).await, ["y", "z"]);
+    let error = get(&engine, "y", None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreadable, "{error}");
+    assert!(error.message().contains("had been deleted"), "{error}");
+    let drill = DrillRequest { read_bytes: Some(1 << 20), ..DrillRequest::default() };
+    let reads = engine.drill_as(&drill, &Progress::default()).await.unwrap().reads.unwrap();
+    assert!(reads.failed.iter().any(|why| why.starts_with("bucket/y ")), "{reads:?}");
+    let rescheme = MoveTask::Rescheme { scope: Scope::default(), data_shards: 1, parity_shards: 1 };
+    let report = engine.run_move(&rescheme.into(), &Progress::default()).await.unwrap();
+    assert!(report.failed.iter().any(|why| why.starts_with("bucket/y: ")), "{report:?}");
+    now.heal();
+    until(|| reachable(&engine, 2)).await;
+    sweep(&engine).await;
+    assert_eq!(keys(&engine).await, ["z"]);
+    assert_whole(&engine).await;
+}
+
 /// Writing a marker was broken off: what is there of it belongs to nobody else.
 #[tokio::test]
 async fn the_beginning_of_a_marker_is_made_whole_and_what_else_is_there_is_left_alone() {
