@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod marker;
 pub mod parts;
 pub mod paths;
+mod segments;
 pub mod shard;
 
 /// Why bytes are not what they should be. Each variant's sentence says what was found.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Mover;
-use super::copies::{is_live, keepers, wish as copy_wish};
+use super::copies::{keepers, wish as copy_wish};
 use super::segments::{Job, Versions, holders, wish};
 use super::shards::file_len;
 use super::target::Wish;
@@ -131,7 +131,7 @@ async fn move_batches(mover: &Mover<'_>, scales: &mut Scales) -> Result<u64> {
         let Some(last) = page.last() else { return Ok(moved) };
         after = Some(last.id);
         for row in page {
-            if is_live(core, row.id).await?
+            if core.catalog.is_live(row.id).await?
                 && let Some((from, to)) = scales.tip_batch(core, &row)
             {
                 match mover.move_copies_of(row.id, &from, Some(&to), true).await {

@@ -27,11 +27,6 @@ pub(super) fn counts_on(row: &BatchRow, backend: &str) -> bool {
     row.holders.iter().any(|h| h.backend == backend && h.state == HolderState::Held)
 }
 
-/// Whether the batch has a record that is not dead.
-pub(super) async fn is_live(core: &Core, id: BatchId) -> Result<bool> {
-    Ok(core.catalog.records_of(id).await?.iter().any(|row| row.live))
-}
-
 /// All batches that count on a backend, or of which the ledger has it that a copy is still to be written there.
 pub(super) async fn batches_on(core: &Core, backend: &str) -> Result<Vec<BatchRow>> {
     let mut owed = BTreeSet::new();
@@ -96,7 +91,7 @@ impl Mover<'_> {
         let mut live = Vec::new();
         for row in batches_on(self.core, from).await? {
             let missing = missing_without(&row, from).len() as u64;
-            if missing > 0 && is_live(self.core, row.id).await? {
+            if missing > 0 && self.core.catalog.is_live(row.id).await? {
                 found += missing;
                 live.push(row.id);
             }
@@ -128,7 +123,7 @@ impl Mover<'_> {
             let Some(_lease) = core.leases.take([id.0]) else { return Ok(moved) };
             let _changing = core.changing_batch(id).await;
             let Some(mut row) = core.catalog.batch(id).await? else { return Ok(moved) };
-            if !is_live(core, id).await? || !missing_without(&row, from).contains(&copy) {
+            if !core.catalog.is_live(id).await? || !missing_without(&row, from).contains(&copy) {
                 continue;
             }
             let source = self.copy_of(&row, copy, from).await?;

@@ -9,7 +9,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use super::Mover;
-use super::copies::{batches_on, counts_on, is_live, missing_without};
+use super::copies::{batches_on, counts_on, missing_without};
 use super::parts::{count_on, open_parts};
 use super::segments::{Versions, on};
 use crate::api::DrainProof;
@@ -117,7 +117,7 @@ impl Mover<'_> {
     async fn forget_copy(&self, row: BatchRow, from: &str, lost: bool) -> Result<()> {
         let core = self.core;
         let _whole = core.hold_whole().await?;
-        if !is_live(core, row.id).await? && !lost {
+        if !core.catalog.is_live(row.id).await? && !lost {
             // What was replaced by what is in doubt may be what was acknowledged.
             if core.catalog.value(UNDECIDED).await?.is_some() {
                 self.failed(format!(
@@ -137,7 +137,7 @@ impl Mover<'_> {
         if row.holders != synced {
             core.catalog.sync().await?;
         }
-        if counts_on(&row, from) && !missing_without(&row, from).is_empty() && is_live(core, row.id).await? {
+        if counts_on(&row, from) && !missing_without(&row, from).is_empty() && core.catalog.is_live(row.id).await? {
             return Ok(());
         }
         if lost || self.remove_file(from, &paths::batch(row.id), row.len_bytes, row.id.0).await {
@@ -200,7 +200,9 @@ impl Mover<'_> {
         for line in ledger_of(self.core, from).await? {
             let settled = match &line.item {
                 LedgerItem::Copy { batch, copy } => match catalog.batch(*batch).await? {
-                    Some(row) => !missing_without(&row, from).contains(copy) || !is_live(self.core, *batch).await?,
+                    Some(row) => {
+                        !missing_without(&row, from).contains(copy) || !self.core.catalog.is_live(*batch).await?
+                    }
                     None => true,
                 },
                 LedgerItem::Shard { data_id, index } => {
@@ -277,7 +279,7 @@ async fn prove(mover: &Mover<'_>, name: &str) -> Result<DrainProof> {
     let mut live = HashSet::new();
     for row in batches_on(core, name).await? {
         let missing = missing_without(&row, name).len() as u64;
-        if missing > 0 && is_live(core, row.id).await? {
+        if missing > 0 && core.catalog.is_live(row.id).await? {
             proof.live_copies += missing;
             live.insert(row.id);
         }

@@ -2,7 +2,7 @@
 
 use super::balance::Scales;
 use super::bill::Meter;
-use super::copies::{batches_on, is_live, keepers, missing_without, wish as copy_wish};
+use super::copies::{batches_on, keepers, missing_without, wish as copy_wish};
 use super::parts::open_parts;
 use super::segments::{Versions, holders, on, wish};
 use super::shards::file_len;
@@ -99,7 +99,7 @@ impl Planner<'_> {
             }
         }
         for row in batches_on(core, from).await? {
-            if is_live(core, row.id).await? {
+            if core.catalog.is_live(row.id).await? {
                 self.copies_of(&row, from, to);
             }
         }
@@ -186,7 +186,7 @@ impl Planner<'_> {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.id);
             for row in page {
-                if is_live(core, row.id).await?
+                if core.catalog.is_live(row.id).await?
                     && let Some((from, to)) = scales.tip_batch(core, &row)
                 {
                     self.copy(&row, &from, &to);

@@ -149,7 +149,7 @@ pub(crate) async fn hold_entry(core: &Core, entry: &Entry) -> Result<Option<Held
 }
 
 /// What a lease is needed on: the segments that it points at, and its batch.
-fn ids_of(entry: &Entry) -> impl Iterator<Item = Uuid> {
+pub(crate) fn ids_of(entry: &Entry) -> impl Iterator<Item = Uuid> {
     entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0])
 }
 

@@ -170,7 +170,7 @@ pub(crate) async fn plan_batch(
 ) -> Result<Healing> {
     let mut healing = Healing::new();
     let row = core.catalog.batch(id).await?;
-    let live = core.catalog.records_of(id).await?.iter().any(|record| record.live);
+    let live = core.catalog.is_live(id).await?;
     let Some(row) = row.filter(|_| live) else { return healing.drop(core, &items(lines)).await };
     let (mut lost, mut sound) = (Vec::new(), Vec::new());
     let urgent = lines.len() >= core.record_margin;

@@ -15,6 +15,7 @@ use crate::files::{Ask, delete_files};
 use crate::format::manifest::{Body, SegmentedBody};
 use crate::format::paths;
 use crate::id::DataId;
+use crate::read::ids_of;
 
 /// Cleans up behind superseded versions, in the background.
 pub(crate) fn superseded(core: &Arc<Core>, entries: Vec<Entry>) {
@@ -33,14 +34,13 @@ pub(crate) fn superseded(core: &Arc<Core>, entries: Vec<Entry>) {
 }
 
 async fn clean(core: &Core, entry: &Entry) -> Result<()> {
-    let ids: Vec<Uuid> = entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0]).collect();
+    let ids: Vec<Uuid> = ids_of(entry).collect();
     core.leases.begin_delete(&ids).await;
     let _whole = core.whole.read().await;
     if let Body::Segments(body) = &entry.manifest.body {
         remove_shards(core, body).await?;
     }
-    let rows = core.catalog.records_of(entry.at.batch).await?;
-    if rows.iter().any(|row| row.live) {
+    if core.catalog.is_live(entry.at.batch).await? {
         core.leases.unmark(&[entry.at.batch.0]);
         return Ok(());
     }

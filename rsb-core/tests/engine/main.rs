@@ -16,6 +16,7 @@ mod ill;
 mod lifecycle;
 mod locks;
 mod moves;
+mod moves_crash;
 mod multipart;
 mod multipart_crash;
 mod multipart_upkeep;

@@ -31,7 +31,7 @@ impl Sim {
         let mut batches = Vec::new();
         for row in catalog.batches_after(None, 10_000).await? {
             // A dead one may be on its way out.
-            if catalog.records_of(row.id).await?.iter().any(|record| record.live) {
+            if catalog.is_live(row.id).await? {
                 batches.push(row);
             }
         }

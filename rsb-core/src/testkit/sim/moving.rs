@@ -78,7 +78,7 @@ async fn live_on(engine: &Engine, backend: &str) -> Result<Option<String>> {
     }
     for row in catalog.batches_after(None, 10_000).await? {
         let counts = row.holders.iter().any(|h| h.backend == backend && h.state == HolderState::Held);
-        if counts && catalog.records_of(row.id).await?.iter().any(|record| record.live) {
+        if counts && catalog.is_live(row.id).await? {
             return Ok(Some(format!("a copy of batch {}", row.id)));
         }
     }
