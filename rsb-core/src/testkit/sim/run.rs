@@ -109,6 +109,10 @@ pub(super) struct Sim {
     pub is_spotless: bool,
     /// Objects may share segments.
     pub has_copied: bool,
+    /// Tombstones may have been dropped.
+    pub has_swept: bool,
+    /// The clock jumped, or a process died that knew what it had deleted: what was deleted a moment ago is not known to be young.
+    pub is_deleted_forgotten: bool,
 }
 
 impl Sim {
@@ -147,6 +151,8 @@ impl Sim {
             shaky: false,
             is_spotless: true,
             has_copied: false,
+            has_swept: false,
+            is_deleted_forgotten: false,
         }
     }
 
@@ -185,6 +191,10 @@ impl Sim {
         self.model.settle(step, &tales, strict)?;
         let Ended::Step(end) = ended else { return Ok(()) };
         self.is_spotless &= end == End::Closed;
+        self.is_deleted_forgotten = true;
+        if self.has_swept {
+            self.forget_what_was_deleted();
+        }
         self.world.note(&format!("it was {end:?}"));
         let catalog = self.catalog.take().filter(|_| end != End::CatalogLost);
         self.catalog = catalog.map(|catalog| futures::executor::block_on(catalog.survivor(end == End::PowerCut)));

@@ -29,7 +29,10 @@ impl Sim {
                     state.disks[disk].old = Some(state.disks[disk].files.clone());
                 }
             }
-            Step::Jump { ms } => self.world.lock().jump(*ms),
+            Step::Jump { ms } => {
+                self.is_deleted_forgotten = true;
+                self.world.lock().jump(*ms);
+            }
             Step::Pass { ms } => tokio::time::sleep(Duration::from_millis(*ms)).await,
             Step::Fuse { calls, end } => {
                 self.fuse = *end;
@@ -83,12 +86,29 @@ impl Sim {
     }
 
     /// A sweep drops tombstones. With k ≤ m, or where a copy has its shards from what lives, a backend that comes back as it
-    /// was before may bring back what was deleted, and so much is not promised: docs/reliability.md.
-    pub fn forget_what_was(&self) {
-        let (k, m) = self.layout.scheme;
-        if self.has_copied || self.layout.others.iter().any(|(k, m)| k <= m) || k <= m {
+    /// was before, or shows that, may bring back what was deleted, and so much is not promised: docs/reliability.md.
+    pub fn forget_what_was(&mut self) {
+        self.has_swept = true;
+        if self.may_come_back() {
             self.world.lock().disks.iter_mut().for_each(|disk| disk.old = None);
         }
+        // As long as the clock goes on and the process lives, tombstones outlast what a stale backend shows, or what it shows
+        // is known to be deleted.
+        if self.is_deleted_forgotten {
+            self.forget_what_was_deleted();
+        }
+    }
+
+    pub fn forget_what_was_deleted(&self) {
+        if self.may_come_back() {
+            self.world.lock().disks.iter_mut().for_each(|disk| disk.deleted.clear());
+        }
+    }
+
+    /// Whether one backend may have enough of something deleted to bring it back once its tombstone is dropped.
+    fn may_come_back(&self) -> bool {
+        let schemes = || self.layout.others.iter().chain([&self.layout.scheme]);
+        self.has_copied || schemes().any(|(k, m)| k <= m)
     }
 
     async fn ops(&mut self, engine: &Engine, at: usize, ops: &[(u64, Op)]) -> Result<Option<End>, Broken> {
