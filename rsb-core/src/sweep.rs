@@ -15,7 +15,7 @@ use crate::files::{Ask, delete_files};
 use crate::format::manifest::{Body, Record, SegmentView};
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
-use crate::recover::{catch_up, decide, list_all, load_batch};
+use crate::recover::{catch_up, decide, is_in_doubt, list_all, load_batch};
 use crate::repair::lines::is_forgotten;
 use crate::watch;
 use crate::write::cleanup::remove_batch;
@@ -178,7 +178,9 @@ impl Sweep<'_> {
             }
         }
         let free = self.free(garbage.iter().map(|(id, ..)| *id).filter(|id| !named.contains_key(id)).collect()).await?;
-        garbage.retain(|(id, ..)| named.contains_key(id) || free.contains(id));
+        // Where a shard lies besides what is named may be what something names that was replaced by what is in doubt.
+        let strays_go = !is_in_doubt(core).await?;
+        garbage.retain(|(id, ..)| if named.contains_key(id) { strays_go } else { free.contains(id) });
         report.shards_removed += garbage.len() as u64;
         report.bytes_removed += garbage.iter().map(|(.., size)| size).sum::<u64>();
         if !self.dry_run {
@@ -194,7 +196,11 @@ impl Sweep<'_> {
         let leases = &self.core.leases;
         let free: Vec<DataId> =
             ids.into_iter().filter(|id| !self.spared.contains(id) && leases.try_delete(id.0)).collect();
-        let unnamed: BTreeSet<DataId> = self.core.catalog.unreferenced(&free).await?.into_iter().collect();
+        let mut unnamed: BTreeSet<DataId> = self.core.catalog.unreferenced(&free).await?.into_iter().collect();
+        // A backend that came back meanwhile may have shown something.
+        if is_in_doubt(self.core).await? {
+            unnamed.clear();
+        }
         let kept: Vec<_> = free.iter().filter(|id| self.dry_run || !unnamed.contains(id)).map(|id| id.0).collect();
         leases.unmark(&kept);
         if !self.dry_run {
@@ -341,6 +347,9 @@ impl Sweep<'_> {
         loop {
             let page = self.core.catalog.dead_batches(after, 1000).await?;
             let Some(last) = page.last() else { return Ok(()) };
+            if is_in_doubt(self.core).await? {
+                return Ok(());
+            }
             after = Some(last.id);
             for row in page {
                 let bytes = row.len_bytes * row.holders.len() as u64;

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::events::EventKind;
 use crate::health::{ErrorClass, Op};
 use crate::recover::{
-    UNDECIDED, catch_up, decide, judge_certainty, make_up_for_deletes, read_marker, reconcile, wrong_marker,
+    catch_up, decide, is_in_doubt, judge_certainty, make_up_for_deletes, read_marker, reconcile, wrong_marker,
 };
 
 /// The well ones are asked too, in one round of so many: every five minutes, which costs a request each.
@@ -125,7 +125,7 @@ async fn look(core: &Arc<Core>, backends: Vec<Backend>) {
     if core.closed_reason().is_some() || core.config.read_only {
         return;
     }
-    let in_doubt = matches!(core.catalog.value(UNDECIDED).await, Ok(Some(_)));
+    let in_doubt = matches!(is_in_doubt(core).await, Ok(true));
     // As long as the ledger has lines of shards to be rebuilt, nothing new is told.
     let healed = || async { matches!(core.catalog.counts().await, Ok(counts) if counts.ledger == 0) };
     if all_answer && is_news && in_doubt && (came_back.contains(&true) || healed().await) {

@@ -23,7 +23,7 @@ use crate::format::paths;
 use crate::id::DataId;
 use crate::placement;
 use crate::read::piece::Piece;
-use crate::recover::UNDECIDED;
+use crate::recover::is_in_doubt;
 use crate::write::cleanup::remove_batch;
 
 /// How often writes that began before are looked at.
@@ -119,7 +119,7 @@ impl Mover<'_> {
         let _whole = core.hold_whole().await?;
         if !core.catalog.is_live(row.id).await? && !lost {
             // What was replaced by what is in doubt may be what was acknowledged.
-            if core.catalog.value(UNDECIDED).await?.is_some() {
+            if is_in_doubt(core).await? {
                 self.failed(format!(
                     "{} stays on backend {from:?}: whether it may go cannot be told while other backends are away; bring them back and drain again",
                     paths::batch(row.id)
@@ -185,9 +185,17 @@ impl Mover<'_> {
                 let referrers = self.core.catalog.referrers(*id).await?;
                 let is_named =
                     Piece::views(&referrers, *id).any(|(_, piece)| on(&piece, from).any(|here| here == *index));
-                if !is_named || is_blind {
-                    self.remove_file(from, &meta.location, meta.size, id.0).await;
+                if is_named && !is_blind {
+                    continue;
                 }
+                // What was replaced by what is in doubt may share the segment, and name it here.
+                if is_in_doubt(self.core).await? {
+                    self.failed(format!(
+                        "what was moved from backend {from:?} stays there too: whether it may go cannot be told while other backends are away; bring them back and run this again"
+                    ));
+                    return Ok(());
+                }
+                self.remove_file(from, &meta.location, meta.size, id.0).await;
             }
         }
         Ok(())

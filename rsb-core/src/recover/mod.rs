@@ -288,10 +288,16 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
     Ok(report)
 }
 
+/// Whether the catalog shows something that may turn out to be garbage: what that has replaced lives again then. Whoever
+/// removes what nothing seems to need asks this after he has seen that: it is said before anything in doubt is shown.
+pub(crate) async fn is_in_doubt(core: &Core) -> Result<bool> {
+    Ok(core.catalog.value(UNDECIDED).await?.is_some())
+}
+
 /// Makes the catalog anew where it shows records that were in doubt, and every backend says now what it has of them. Whether
 /// nothing is in doubt any more; else the backends that did not answer.
 pub(crate) async fn decide(core: &Arc<Core>, progress: &Progress) -> Result<Result<(), Vec<String>>> {
-    if core.catalog.value(UNDECIDED).await?.is_none() {
+    if !is_in_doubt(core).await? {
         return Ok(Ok(()));
     }
     // Nobody can look anything up while the catalog is made anew, so it is tried beside it first.

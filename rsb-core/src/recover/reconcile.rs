@@ -19,7 +19,7 @@ use crate::format::manifest::Body;
 use crate::format::{paths, shard};
 use crate::id::{BatchId, DataId};
 use crate::read::piece::Piece;
-use crate::recover::UNDECIDED;
+use crate::recover::is_in_doubt;
 use crate::write::cleanup::remove_batch;
 
 /// What a backend missed.
@@ -192,7 +192,7 @@ async fn note(
 /// the catalog shows what is in doubt: what that replaced may be what was acknowledged.
 pub(crate) async fn make_up_for_deletes(core: &Core, backend: &Backend) -> Result<u64> {
     let _whole = core.hold_whole().await?;
-    if core.catalog.value(UNDECIDED).await?.is_some() {
+    if is_in_doubt(core).await? {
         return Ok(0);
     }
     let (mut removed, mut after) = (0, None);

@@ -6,7 +6,7 @@ use futures::stream::{self, StreamExt};
 use object_store::PutPayload;
 
 use super::batches::Loaded;
-use super::{Recovery, UNDECIDED};
+use super::{Recovery, is_in_doubt};
 use crate::catalog::{Holder, HolderState, LedgerEntry, LedgerReason, kills};
 use crate::core::Core;
 use crate::error::{Error, Result};
@@ -220,7 +220,7 @@ pub(crate) async fn check_readable(core: &Core, manifest: &Manifest) -> Result<(
 
 async fn check_seen(core: &Core, manifest: &Manifest, needed: impl Fn(&Scheme) -> usize) -> Result<()> {
     let Body::Segments(body) = &manifest.body else { return Ok(()) };
-    if core.catalog.value(UNDECIDED).await?.is_none() {
+    if !is_in_doubt(core).await? {
         return Ok(());
     }
     for view in body.views() {

@@ -15,6 +15,7 @@ use crate::format::paths;
 use crate::format::shard::HEADER_LEN;
 use crate::id::{BatchId, DataId};
 use crate::read::piece::Piece;
+use crate::recover::is_in_doubt;
 use crate::upkeep::{HealConfig, Spent};
 
 /// What is rebuilt, and where: (index or copy, backend).
@@ -81,8 +82,8 @@ pub(crate) async fn is_forgotten(core: &Core, id: DataId) -> Result<bool> {
     if is_arriving || !is_unnamed(core, id).await? || core.held_by_now().await.contains(&id.0) {
         return Ok(false);
     }
-    // Whoever held it meanwhile has named it by now, or never will.
-    is_unnamed(core, id).await
+    // Whoever held it meanwhile has named it by now, or never will; what was replaced by what is in doubt may live again.
+    Ok(is_unnamed(core, id).await? && !is_in_doubt(core).await?)
 }
 
 async fn is_unnamed(core: &Core, id: DataId) -> Result<bool> {
@@ -171,7 +172,15 @@ pub(crate) async fn plan_batch(
     let mut healing = Healing::new();
     let row = core.catalog.batch(id).await?;
     let live = core.catalog.is_live(id).await?;
-    let Some(row) = row.filter(|_| live) else { return healing.drop(core, &items(lines)).await };
+    let Some(row) = row else { return healing.drop(core, &items(lines)).await };
+    if !live {
+        if is_in_doubt(core).await? {
+            // What was replaced by what is in doubt may live again.
+            healing.waiting = lines.len() as u64;
+            return Ok(healing);
+        }
+        return healing.drop(core, &items(lines)).await;
+    }
     let (mut lost, mut sound) = (Vec::new(), Vec::new());
     let urgent = lines.len() >= core.record_margin;
     for line in lines {

@@ -16,6 +16,7 @@ use crate::format::manifest::{Body, SegmentedBody};
 use crate::format::paths;
 use crate::id::DataId;
 use crate::read::ids_of;
+use crate::recover::is_in_doubt;
 
 /// Cleans up behind superseded versions, in the background.
 pub(crate) fn superseded(core: &Arc<Core>, entries: Vec<Entry>) {
@@ -33,6 +34,7 @@ pub(crate) fn superseded(core: &Arc<Core>, entries: Vec<Entry>) {
     });
 }
 
+/// While something is in doubt it stays: what that has replaced may lie in the same batch, or share segments, and live again.
 async fn clean(core: &Core, entry: &Entry) -> Result<()> {
     let ids: Vec<Uuid> = ids_of(entry).collect();
     core.leases.begin_delete(&ids).await;
@@ -40,7 +42,7 @@ async fn clean(core: &Core, entry: &Entry) -> Result<()> {
     if let Body::Segments(body) = &entry.manifest.body {
         remove_shards(core, body).await?;
     }
-    if core.catalog.is_live(entry.at.batch).await? {
+    if core.catalog.is_live(entry.at.batch).await? || is_in_doubt(core).await? {
         core.leases.unmark(&[entry.at.batch.0]);
         return Ok(());
     }
@@ -55,6 +57,9 @@ async fn clean(core: &Core, entry: &Entry) -> Result<()> {
 async fn remove_shards(core: &Core, body: &SegmentedBody) -> Result<()> {
     let ids: Vec<DataId> = body.segments.iter().map(|s| s.data_id).collect();
     let mut free: BTreeSet<DataId> = core.catalog.unreferenced(&ids).await?.into_iter().collect();
+    if is_in_doubt(core).await? {
+        free.clear();
+    }
     if core.env.has(Flaw::RemovesShared) {
         free.extend(&ids);
     }

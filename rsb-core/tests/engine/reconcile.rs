@@ -207,6 +207,49 @@ async fn nothing_is_deleted_that_was_replaced_by_what_is_in_doubt() {
     assert_whole(&engine).await;
 }
 
+/// The same where what it seems to have replaced lies in a batch with what is deleted, or shares segments with it.
+#[tokio::test]
+async fn nothing_is_deleted_beside_what_was_replaced_by_what_is_in_doubt() {
+    let mut world = World::new(2, 2, 4);
+    world.config.watch_every = Duration::from_millis(20);
+    let engine = with_bucket(&world).await;
+    let names: Vec<String> = (0..24).map(|i| format!("k{i:02}")).collect();
+    let bytes = content(400, 1);
+    futures::future::try_join_all(names.iter().map(|name| put(&engine, name, &bytes))).await.unwrap();
+    let records = world.paths(0, "m").await;
+    assert!(records.len() < names.len(), "some share a batch");
+    put(&engine, "x", &content(9000, 1)).await.unwrap();
+    engine.copy(("bucket", "x"), ("bucket", "y"), Precondition::None).await.unwrap();
+    let died = world.fork();
+    let known = died.paths(0, "m").await;
+    let (replaced, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.ends_with(['0', '2', '4', '6', '8']));
+    for name in replaced.iter().map(|name| name.as_str()).chain(["x"]) {
+        put(&engine, name, &content(9000, 2)).await.unwrap();
+    }
+    for path in world.paths(0, "m").await.into_iter().filter(|path| !known.contains(path)) {
+        for store in [0, 1] {
+            let record = world.stores[store].1.get(&path).await.unwrap().bytes().await.unwrap();
+            died.stores[store].1.put(&path, record.into()).await.unwrap();
+        }
+    }
+    died.refuse(&[3], AWAY);
+    let engine = died.open(&[]).await;
+    assert_eq!(get(&engine, "x", None).await.unwrap_err().kind(), ErrorKind::Unreadable);
+    for name in others.iter().map(|name| name.as_str()).chain(["y"]) {
+        delete(&engine, name).await.unwrap();
+    }
+    engine.close().await.unwrap();
+    died.heal();
+    let engine = died.open(&[]).await;
+    until(|| async { get(&engine, "x", None).await.ok() == Some(content(9000, 1)) }).await;
+    for name in replaced {
+        assert_eq!(get(&engine, name, None).await.unwrap(), bytes, "{name}");
+    }
+    engine.heal(&HealConfig::default()).await.unwrap();
+    sweep(&engine).await;
+    assert_whole(&engine).await;
+}
+
 /// A copy that was never acknowledged, written by a process that ended: its record comes late, when what it was copied from
 /// is deleted, and cannot be told from what was acknowledged while a backend is away.
 #[tokio::test]
