@@ -12,13 +12,14 @@ use uuid::Uuid;
 
 use crate::core::lock;
 
-/// So many marks of deleted ids are remembered: a reader between look-up and lease must still find its mark.
+/// So many removed ids are remembered: a reader between look-up and lease must still find that they are.
 const REMEMBERED: usize = 65_536;
 
 #[derive(Debug, Default)]
 struct State {
     held: HashMap<Uuid, usize>,
-    deleting: Remembered,
+    /// Ids that somebody looks at whether they may go.
+    marked: HashMap<Uuid, usize>,
     removed: Remembered,
 }
 
@@ -59,12 +60,42 @@ pub(crate) struct Lease {
     ids: Vec<Uuid>,
 }
 
+/// Marks on some ids, until dropped: nobody gets a lease on them. What was not removed by then may be read again, however
+/// whoever looked ended.
+#[derive(Debug)]
+pub(crate) struct Marked {
+    leases: Leases,
+    ids: Vec<Uuid>,
+}
+
+impl State {
+    fn mark(&mut self, ids: &[Uuid]) {
+        ids.iter().for_each(|id| *self.marked.entry(*id).or_default() += 1);
+    }
+
+    fn refuses(&self, id: &Uuid) -> bool {
+        self.marked.contains_key(id) || self.removed.has(id)
+    }
+}
+
+/// Takes one away of what is counted.
+fn uncount(counts: &mut HashMap<Uuid, usize>, ids: &[Uuid]) {
+    for id in ids {
+        if let Some(count) = counts.get_mut(id) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(id);
+            }
+        }
+    }
+}
+
 impl Leases {
     /// Leases on all the ids; `None` when one of them is being deleted: look the object up again.
     pub fn take(&self, ids: impl IntoIterator<Item = Uuid>) -> Option<Lease> {
         let ids: Vec<Uuid> = ids.into_iter().collect();
         let mut state = lock(&self.0.0);
-        if ids.iter().any(|id| state.deleting.has(id)) {
+        if ids.iter().any(|id| state.refuses(id)) {
             return None;
         }
         for id in &ids {
@@ -74,7 +105,7 @@ impl Leases {
     }
 
     /// Waits until nobody has a lease on the ids, and marks them: from then on no lease is given.
-    pub async fn begin_delete(&self, ids: &[Uuid]) {
+    pub async fn begin_delete(&self, ids: &[Uuid]) -> Marked {
         loop {
             let released = self.0.1.notified();
             tokio::pin!(released);
@@ -82,22 +113,22 @@ impl Leases {
             {
                 let mut state = lock(&self.0.0);
                 if !ids.iter().any(|id| state.held.contains_key(id)) {
-                    state.deleting.add(ids.iter().copied());
-                    return;
+                    state.mark(ids);
+                    return Marked { leases: self.clone(), ids: ids.to_vec() };
                 }
             }
             released.await;
         }
     }
 
-    /// Marks an id without waiting: false when somebody has a lease on it.
-    pub fn try_delete(&self, id: Uuid) -> bool {
+    /// Marks an id without waiting: `None` when somebody has a lease on it.
+    pub fn try_delete(&self, id: Uuid) -> Option<Marked> {
         let mut state = lock(&self.0.0);
-        let free = !state.held.contains_key(&id);
-        if free {
-            state.deleting.add([id]);
+        if state.held.contains_key(&id) {
+            return None;
         }
-        free
+        state.mark(&[id]);
+        Some(Marked { leases: self.clone(), ids: vec![id] })
     }
 
     /// Whether nobody has a lease on an id now.
@@ -110,7 +141,7 @@ impl Leases {
         lock(&self.0.0).held.keys().copied().collect()
     }
 
-    /// The files of these ids, which are marked, are deleted from now on: nothing needs them.
+    /// The files of these ids, which are marked, are deleted from now on: nothing needs them, and no lease is given any more.
     pub fn remove(&self, ids: impl IntoIterator<Item = Uuid>) {
         lock(&self.0.0).removed.add(ids);
     }
@@ -119,30 +150,18 @@ impl Leases {
     pub fn is_removed(&self, id: Uuid) -> bool {
         lock(&self.0.0).removed.has(&id)
     }
-
-    /// Takes the marks back: the ids turned out to be in use.
-    pub fn unmark(&self, ids: &[Uuid]) {
-        let mut state = lock(&self.0.0);
-        for id in ids {
-            state.deleting.ids.remove(id);
-        }
-        state.deleting.order.retain(|id| !ids.contains(id));
-    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut state = lock(&self.leases.0.0);
-        for id in &self.ids {
-            if let Some(count) = state.held.get_mut(id) {
-                *count -= 1;
-                if *count == 0 {
-                    state.held.remove(id);
-                }
-            }
-        }
-        drop(state);
+        uncount(&mut lock(&self.leases.0.0).held, &self.ids);
         self.leases.0.1.notify_waiters();
+    }
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        uncount(&mut lock(&self.leases.0.0).marked, &self.ids);
     }
 }
 
@@ -159,14 +178,19 @@ mod tests {
         let deletion = tokio::spawn(async move { other.begin_delete(&[id]).await });
         tokio::task::yield_now().await;
         assert!(!deletion.is_finished());
-        assert!(!leases.try_delete(id));
+        assert!(leases.try_delete(id).is_none());
         drop(lease);
-        deletion.await.unwrap();
+        let marked = deletion.await.unwrap();
         assert!(leases.take([id]).is_none());
         assert!(!leases.is_removed(id), "it may turn out to be in use");
-        leases.unmark(&[id]);
-        assert!(leases.take([id]).is_some());
-        assert!(leases.try_delete(id));
-        assert!(leases.take([id]).is_none());
+        let other = leases.try_delete(id).unwrap();
+        drop(marked);
+        assert!(leases.take([id]).is_none(), "somebody else still looks at it");
+        drop(other);
+        assert!(leases.take([id]).is_some(), "it turned out to be in use");
+        let marked = leases.try_delete(id);
+        leases.remove([id]);
+        drop(marked);
+        assert!(leases.is_removed(id) && leases.take([id]).is_none());
     }
 }

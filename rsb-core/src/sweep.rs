@@ -194,15 +194,14 @@ impl Sweep<'_> {
     /// Which of the data ids nobody reads, and nothing names: a copy may have been made of what was being deleted.
     async fn free(&self, ids: BTreeSet<DataId>) -> Result<BTreeSet<DataId>> {
         let leases = &self.core.leases;
-        let free: Vec<DataId> =
-            ids.into_iter().filter(|id| !self.spared.contains(id) && leases.try_delete(id.0)).collect();
+        let wanted = ids.into_iter().filter(|id| !self.spared.contains(id));
+        let (free, _marked): (Vec<DataId>, Vec<_>) =
+            wanted.filter_map(|id| Some((id, leases.try_delete(id.0)?))).unzip();
         let mut unnamed: BTreeSet<DataId> = self.core.catalog.unreferenced(&free).await?.into_iter().collect();
         // A backend that came back meanwhile may have shown something.
         if is_in_doubt(self.core).await? {
             unnamed.clear();
         }
-        let kept: Vec<_> = free.iter().filter(|id| self.dry_run || !unnamed.contains(id)).map(|id| id.0).collect();
-        leases.unmark(&kept);
         if !self.dry_run {
             leases.remove(unnamed.iter().map(|id| id.0));
         }
@@ -354,7 +353,8 @@ impl Sweep<'_> {
             for row in page {
                 let bytes = row.len_bytes * row.holders.len() as u64;
                 // Whoever moves a copy of it has a lease.
-                if !self.dry_run && !self.core.leases.try_delete(row.id.0) {
+                let marked = self.core.leases.try_delete(row.id.0);
+                if !self.dry_run && marked.is_none() {
                     continue;
                 }
                 if self.dry_run || remove_batch(self.core, row, Ask::All).await? {

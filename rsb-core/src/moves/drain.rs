@@ -126,7 +126,7 @@ impl Mover<'_> {
                 ));
                 return Ok(());
             }
-            if core.leases.try_delete(row.id.0) {
+            if let Some(_marked) = core.leases.try_delete(row.id.0) {
                 remove_batch(core, row, Ask::All).await?;
             }
             return Ok(());

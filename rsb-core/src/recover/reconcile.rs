@@ -202,7 +202,7 @@ pub(crate) async fn make_up_for_deletes(core: &Core, backend: &Backend) -> Resul
         after = Some(last.id);
         for row in page.into_iter().filter(|row| row.holders.iter().any(|h| h.backend == backend.name())) {
             // One that is read, or written anew, goes later.
-            if core.leases.try_delete(row.id.0) {
+            if let Some(_marked) = core.leases.try_delete(row.id.0) {
                 removed += u64::from(remove_batch(core, row, Ask::All).await?);
             }
         }

@@ -37,13 +37,12 @@ pub(crate) fn superseded(core: &Arc<Core>, entries: Vec<Entry>) {
 /// While something is in doubt it stays: what that has replaced may lie in the same batch, or share segments, and live again.
 async fn clean(core: &Core, entry: &Entry) -> Result<()> {
     let ids: Vec<Uuid> = ids_of(entry).collect();
-    core.leases.begin_delete(&ids).await;
-    let _whole = core.whole.read().await;
+    let _marked = core.leases.begin_delete(&ids).await;
+    let _whole = core.hold_whole().await?;
     if let Body::Segments(body) = &entry.manifest.body {
         remove_shards(core, body).await?;
     }
     if core.catalog.is_live(entry.at.batch).await? || is_in_doubt(core).await? {
-        core.leases.unmark(&[entry.at.batch.0]);
         return Ok(());
     }
     if let Some(row) = core.catalog.batch(entry.at.batch).await? {
@@ -52,8 +51,7 @@ async fn clean(core: &Core, entry: &Entry) -> Result<()> {
     Ok(())
 }
 
-/// Removes the shards of those segments, all marked for deletion, that nothing points at, and takes the marks of the others
-/// back.
+/// Removes the shards of those segments, all marked for deletion, that nothing points at.
 async fn remove_shards(core: &Core, body: &SegmentedBody) -> Result<()> {
     let ids: Vec<DataId> = body.segments.iter().map(|s| s.data_id).collect();
     let mut free: BTreeSet<DataId> = core.catalog.unreferenced(&ids).await?.into_iter().collect();
@@ -63,8 +61,6 @@ async fn remove_shards(core: &Core, body: &SegmentedBody) -> Result<()> {
     if core.env.has(Flaw::RemovesShared) {
         free.extend(&ids);
     }
-    let kept: Vec<Uuid> = ids.iter().filter(|id| !free.contains(id)).map(|id| id.0).collect();
-    core.leases.unmark(&kept);
     core.leases.remove(free.iter().map(|id| id.0));
     let mut files: Vec<(String, Path)> = Vec::new();
     let mut items = Vec::new();
@@ -89,9 +85,12 @@ pub(crate) fn parts(core: &Arc<Core>, parts: Vec<PartRow>) {
     core.tasks.spawn(async move {
         for part in parts {
             let ids: Vec<Uuid> = part.data_ids().map(|id| id.0).collect();
-            worker.leases.begin_delete(&ids).await;
-            let _whole = worker.whole.read().await;
-            if let Err(error) = remove_shards(&worker, &part.body).await {
+            let _marked = worker.leases.begin_delete(&ids).await;
+            let removed = async {
+                let _whole = worker.hold_whole().await?;
+                remove_shards(&worker, &part.body).await
+            };
+            if let Err(error) = removed.await {
                 tracing::warn!(%error, "the shards of a part that is not wanted could not be removed; the sweep will");
             }
         }

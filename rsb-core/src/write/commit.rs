@@ -360,7 +360,6 @@ async fn finish(core: &Arc<Core>, id: BatchId, image: &BatchImage, written: Scat
 /// Undoes a batch that reached too few backends. What cannot be deleted now is remembered as a dead batch.
 async fn forget(core: &Arc<Core>, id: BatchId, left: &Scattered, versions: &[VersionId]) {
     // A listing that is late must not bring it back.
-    core.leases.try_delete(id.0);
     core.leases.remove([id.0]);
     let files: BTreeMap<String, _> =
         left.everywhere().map(|(_, backend)| (backend.to_owned(), paths::batch(id))).collect();
