@@ -69,16 +69,17 @@ pub(crate) struct Marked {
 }
 
 impl State {
-    fn mark(&mut self, ids: &[Uuid]) {
-        ids.iter().for_each(|id| *self.marked.entry(*id).or_default() += 1);
-    }
-
     fn refuses(&self, id: &Uuid) -> bool {
         self.marked.contains_key(id) || self.removed.has(id)
     }
 }
 
-/// Takes one away of what is counted.
+/// Counts one more of each.
+fn count(counts: &mut HashMap<Uuid, usize>, ids: &[Uuid]) {
+    ids.iter().for_each(|id| *counts.entry(*id).or_default() += 1);
+}
+
+/// Counts one less of each.
 fn uncount(counts: &mut HashMap<Uuid, usize>, ids: &[Uuid]) {
     for id in ids {
         if let Some(count) = counts.get_mut(id) {
@@ -98,9 +99,7 @@ impl Leases {
         if ids.iter().any(|id| state.refuses(id)) {
             return None;
         }
-        for id in &ids {
-            *state.held.entry(*id).or_default() += 1;
-        }
+        count(&mut state.held, &ids);
         Some(Lease { leases: self.clone(), ids })
     }
 
@@ -113,7 +112,7 @@ impl Leases {
             {
                 let mut state = lock(&self.0.0);
                 if !ids.iter().any(|id| state.held.contains_key(id)) {
-                    state.mark(ids);
+                    count(&mut state.marked, ids);
                     return Marked { leases: self.clone(), ids: ids.to_vec() };
                 }
             }
@@ -127,7 +126,7 @@ impl Leases {
         if state.held.contains_key(&id) {
             return None;
         }
-        state.mark(&[id]);
+        count(&mut state.marked, &[id]);
         Some(Marked { leases: self.clone(), ids: vec![id] })
     }
 

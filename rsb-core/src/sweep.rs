@@ -15,7 +15,7 @@ use crate::files::{Ask, delete_files};
 use crate::format::manifest::{Body, Record, SegmentView};
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
-use crate::recover::{catch_up, decide, is_in_doubt, list_all, load_batch};
+use crate::recover::{catch_up, decide, is_in_doubt, list_all, load_batch, unneeded};
 use crate::repair::lines::is_forgotten;
 use crate::watch;
 use crate::write::cleanup::remove_batch;
@@ -197,15 +197,12 @@ impl Sweep<'_> {
         let wanted = ids.into_iter().filter(|id| !self.spared.contains(id));
         let (free, _marked): (Vec<DataId>, Vec<_>) =
             wanted.filter_map(|id| Some((id, leases.try_delete(id.0)?))).unzip();
-        let mut unnamed: BTreeSet<DataId> = self.core.catalog.unreferenced(&free).await?.into_iter().collect();
-        // A backend that came back meanwhile may have shown something.
-        if is_in_doubt(self.core).await? {
-            unnamed.clear();
-        }
+        // A backend that came back meanwhile may have shown something in doubt.
+        let free: BTreeSet<DataId> = unneeded(self.core, &free).await?.into_iter().collect();
         if !self.dry_run {
-            leases.remove(unnamed.iter().map(|id| id.0));
+            leases.remove(free.iter().map(|id| id.0));
         }
-        Ok(unnamed)
+        Ok(free)
     }
 
     /// For every data id that a live version points at, the backend of each shard: two that share it may name different ones
@@ -353,7 +350,7 @@ impl Sweep<'_> {
             for row in page {
                 let bytes = row.len_bytes * row.holders.len() as u64;
                 // Whoever moves a copy of it has a lease.
-                let marked = self.core.leases.try_delete(row.id.0);
+                let marked = if self.dry_run { None } else { self.core.leases.try_delete(row.id.0) };
                 if !self.dry_run && marked.is_none() {
                     continue;
                 }

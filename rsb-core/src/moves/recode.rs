@@ -19,7 +19,7 @@ use crate::format::manifest::{Body, InlineBody, Manifest, SegmentScheme, Segment
 use crate::format::shard::HEADER_LEN;
 use crate::id::{DataId, VersionId};
 use crate::read::piece::Piece;
-use crate::read::{Held, hold_entry, stream_pieces};
+use crate::read::{hold, stream_pieces};
 use crate::scheme::Scheme;
 use crate::stripe::{CHECKSUM_LEN, Layout};
 use crate::write::encode::{Coder, SegmentEncoder};
@@ -135,20 +135,7 @@ impl Mover<'_> {
         Ok(())
     }
 
-    /// The version as it is now, with leases: each chunk describes it anew, and others may.
-    async fn hold_now(&self, entry: &Entry) -> Result<Option<Held>> {
-        let (m, core) = (&entry.manifest, self.core);
-        loop {
-            let now = core.catalog.entry(&m.bucket, &m.key, Some(m.version)).await?;
-            core.check_catalog_whole()?;
-            let Some(now) = now else { return Ok(None) };
-            if let Some(held) = hold_entry(core, &now).await? {
-                return Ok(Some(held));
-            }
-        }
-    }
-
-    /// Codes segments anew that the version still has: each with the id that it gets.
+    /// Codes segments anew that the version still has: each with the id that it gets. `NotFound` where it was deleted.
     async fn recode_chunk(
         &self,
         entry: &Entry,
@@ -158,8 +145,9 @@ impl Mover<'_> {
     ) -> Result<()> {
         let core = self.core;
         let _together = core.moving.read().await;
-        let Some(held) = self.hold_now(entry).await? else { return Ok(()) };
         let object = (entry.manifest.bucket.clone(), entry.manifest.key.clone());
+        // As it is now: each chunk describes it anew, and others may.
+        let held = hold(core, &object.0, &object.1, Some(entry.manifest.version)).await?;
         // Between one version and the next that is to name it, what was coded anew may be named by nobody: the one was deleted.
         let new = core.leases.take(chunk.iter().map(|(_, id)| id.0));
         // What a copy shares with it may have been coded anew since the page was read.

@@ -20,7 +20,7 @@ use crate::lease::Lease;
 use crate::placement::two_on_one;
 use crate::read::hold_entry;
 use crate::read::piece::Piece;
-use crate::recover::is_in_doubt;
+use crate::recover::unneeded;
 use crate::write::revise::revise;
 
 /// A shard that is to be moved.
@@ -250,16 +250,12 @@ impl Mover<'_> {
         (bucket, key, done)
     }
 
-    /// What nothing names any more goes at once, unless something in doubt may have replaced what names it; of the rest the
-    /// ledger knows nothing bad.
+    /// What nothing needs any more goes at once; of the rest the ledger knows nothing bad.
     async fn forget_unnamed(&self, changes: &[Change]) -> Result<()> {
         let catalog = &self.core.catalog;
         let _whole = self.core.hold_whole().await?;
         let ids: Vec<DataId> = changes.iter().map(|c| c.data_id).collect();
-        let mut gone: HashSet<DataId> = catalog.unreferenced(&ids).await?.into_iter().collect();
-        if is_in_doubt(self.core).await? {
-            gone.clear();
-        }
+        let gone: HashSet<DataId> = unneeded(self.core, &ids).await?.into_iter().collect();
         let unnamed = changes.iter().filter(|c| gone.contains(&c.data_id));
         let files: Vec<_> = unnamed.map(|c| (c.to.clone(), paths::shard(c.data_id, c.index))).collect();
         delete_files(self.core, files, Ask::All).await;

@@ -73,7 +73,8 @@ pub(crate) async fn hold(core: &Core, bucket: &str, key: &str, version: Option<V
         let Some((entry, batch)) = found.filter(|(entry, _)| !entry.manifest.delete_marker) else {
             return Err(not_found(core, bucket, key, version).await?);
         };
-        if let Some(held) = hold_found(core, &entry, batch) {
+        if let Some((pieces, lease)) = lease_on(core, &entry, batch.as_ref()) {
+            let held = Held { entry, pieces, lease };
             check_known(&held)?;
             return Ok(held);
         }
@@ -135,8 +136,8 @@ pub(crate) async fn hold_entry(core: &Core, entry: &Entry) -> Result<Option<Held
             true => core.catalog.batch(entry.at.batch).await?,
             false => None,
         };
-        if let Some(held) = hold_found(core, entry, batch) {
-            return Ok(Some(held));
+        if let Some((pieces, lease)) = lease_on(core, entry, batch.as_ref()) {
+            return Ok(Some(Held { entry: entry.clone(), pieces, lease }));
         }
         // Whoever deletes a neighbour in its batch, or one that it shares segments with, refuses leases while he looks at it.
         let now = core.catalog.entry(&m.bucket, &m.key, Some(m.version)).await?;
@@ -153,13 +154,12 @@ pub(crate) fn ids_of(entry: &Entry) -> impl Iterator<Item = Uuid> {
     entry.manifest.data_ids().map(|id| id.0).chain([entry.at.batch.0])
 }
 
-fn hold_found(core: &Core, entry: &Entry, batch: Option<BatchRow>) -> Option<Held> {
+fn lease_on(core: &Core, entry: &Entry, batch: Option<&BatchRow>) -> Option<(Vec<Piece>, Lease)> {
     let lease = core.leases.take(ids_of(entry))?;
     if Piece::needs_batch(&entry.manifest) && batch.is_none() {
         return None;
     }
-    let pieces = Piece::of_entry(entry, batch.as_ref());
-    Some(Held { entry: entry.clone(), pieces, lease })
+    Some((Piece::of_entry(entry, batch), lease))
 }
 
 /// Opens an object for reading.

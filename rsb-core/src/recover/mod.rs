@@ -33,7 +33,7 @@ use crate::env::Flaw;
 use crate::error::{Error, Result};
 use crate::format::manifest::Record;
 use crate::format::paths;
-use crate::id::BatchId;
+use crate::id::{BatchId, DataId};
 use crate::watch::not_seen;
 
 /// The catalog's named value that holds the repository's id.
@@ -292,6 +292,13 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
 /// removes what nothing seems to need asks this after he has seen that: it is said before anything in doubt is shown.
 pub(crate) async fn is_in_doubt(core: &Core) -> Result<bool> {
     Ok(core.catalog.value(UNDECIDED).await?.is_some())
+}
+
+/// Which of these segments nothing needs: nothing names them, and nothing in doubt may have replaced what did. Asked of a whole
+/// catalog, which is held.
+pub(crate) async fn unneeded(core: &Core, ids: &[DataId]) -> Result<Vec<DataId>> {
+    let unnamed = core.catalog.unreferenced(ids).await?;
+    Ok(if is_in_doubt(core).await? { Vec::new() } else { unnamed })
 }
 
 /// Makes the catalog anew where it shows records that were in doubt, and every backend says now what it has of them. Whether

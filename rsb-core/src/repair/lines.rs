@@ -15,7 +15,7 @@ use crate::format::paths;
 use crate::format::shard::HEADER_LEN;
 use crate::id::{BatchId, DataId};
 use crate::read::piece::Piece;
-use crate::recover::is_in_doubt;
+use crate::recover::{is_in_doubt, unneeded};
 use crate::upkeep::{HealConfig, Spent};
 
 /// What is rebuilt, and where: (index or copy, backend).
@@ -75,19 +75,19 @@ pub(crate) async fn margin_of(core: &Core, id: DataId, lines: &[LedgerEntry]) ->
     Ok(views.next().map(|(_, piece)| piece.scheme.m() as i32 - lines.len() as i32))
 }
 
-/// Whether nothing names a segment, and nothing will. What is coded anew is noted before it is named, and a copy may be
+/// Whether nothing needs a segment, and nothing will. What is coded anew is noted before it is named, and a copy may be
 /// about to name what was deleted since it began. Asked of a whole catalog, which is held.
 pub(crate) async fn is_forgotten(core: &Core, id: DataId) -> Result<bool> {
     let is_arriving = core.first_arriving().is_some_and(|first| id >= first);
-    if is_arriving || !is_unnamed(core, id).await? || core.held_by_now().await.contains(&id.0) {
+    if is_arriving || !is_unneeded(core, id).await? || core.held_by_now().await.contains(&id.0) {
         return Ok(false);
     }
-    // Whoever held it meanwhile has named it by now, or never will; what was replaced by what is in doubt may live again.
-    Ok(is_unnamed(core, id).await? && !is_in_doubt(core).await?)
+    // Whoever held it meanwhile has named it by now, or never will.
+    is_unneeded(core, id).await
 }
 
-async fn is_unnamed(core: &Core, id: DataId) -> Result<bool> {
-    Ok(!core.catalog.unreferenced(&[id]).await?.is_empty())
+async fn is_unneeded(core: &Core, id: DataId) -> Result<bool> {
+    Ok(!unneeded(core, &[id]).await?.is_empty())
 }
 
 /// Looks at the shards of a segment that the ledger names.

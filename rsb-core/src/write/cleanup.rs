@@ -16,7 +16,7 @@ use crate::format::manifest::{Body, SegmentedBody};
 use crate::format::paths;
 use crate::id::DataId;
 use crate::read::ids_of;
-use crate::recover::is_in_doubt;
+use crate::recover::{is_in_doubt, unneeded};
 
 /// Cleans up behind superseded versions, in the background.
 pub(crate) fn superseded(core: &Arc<Core>, entries: Vec<Entry>) {
@@ -54,10 +54,7 @@ async fn clean(core: &Core, entry: &Entry) -> Result<()> {
 /// Removes the shards of those segments, all marked for deletion, that nothing points at.
 async fn remove_shards(core: &Core, body: &SegmentedBody) -> Result<()> {
     let ids: Vec<DataId> = body.segments.iter().map(|s| s.data_id).collect();
-    let mut free: BTreeSet<DataId> = core.catalog.unreferenced(&ids).await?.into_iter().collect();
-    if is_in_doubt(core).await? {
-        free.clear();
-    }
+    let mut free: BTreeSet<DataId> = unneeded(core, &ids).await?.into_iter().collect();
     if core.env.has(Flaw::RemovesShared) {
         free.extend(&ids);
     }
