@@ -252,8 +252,9 @@ pub trait Catalog: Send + Sync + std::fmt::Debug + 'static {
 
     /// Makes a batch visible: its records take effect by [`kills`], its ledger lines are added, and the intents that its
     /// records fulfil are closed: those of a record's bucket and key with its id or, for a new revision, with its batch.
-    /// A batch committed again gains what is new; of two records with one (version, revision) in two batches the one in
-    /// the smaller batch lives.
+    /// A batch committed again gains what is new. Of two records with one (version, revision) in two batches the one in
+    /// the greater batch lives: whoever wrote the other one ended without an acknowledgement, else it would be known, and
+    /// the next revision be another.
     async fn commit(&self, commit: Commit) -> Result<Committed>;
 
     /// Intents neither committed nor released.

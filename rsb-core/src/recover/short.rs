@@ -8,6 +8,7 @@ use object_store::PutPayload;
 use super::batches::Loaded;
 use super::{Recovery, is_in_doubt};
 use crate::catalog::{Holder, HolderState, LedgerEntry, LedgerReason, kills};
+use crate::check::verify_shard;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::files::{Fault, FaultKind, put, size_of};
@@ -44,7 +45,7 @@ struct GoodShards {
     /// The backends of others, which do not answer.
     away: Vec<String>,
     /// Not there, or not whole: which, and where.
-    lost: Vec<(usize, String)>,
+    lost: Vec<(usize, String, LedgerReason)>,
 }
 
 impl Recovery<'_> {
@@ -92,8 +93,8 @@ impl Recovery<'_> {
         Ok(if lives { Verdict::Shown } else { Verdict::Garbage })
     }
 
-    /// What is seen of the versions' shards in it: by their sizes, of inline ones by their checksums. One that something newer
-    /// has replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
+    /// What is seen of the versions' shards in it: by their sizes, where few are left by their blocks too, of inline ones by
+    /// their checksums. One that something newer has replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
     async fn without_shards(&mut self, loaded: &Loaded) -> Result<Shards> {
         let mut out = Shards::default();
         for (offset, record) in &loaded.records {
@@ -125,18 +126,25 @@ impl Recovery<'_> {
                     }
                     let scheme = view.scheme.scheme;
                     let piece = Piece::of_segment(&view);
-                    let GoodShards { good, away, lost } = self.good_shards(&piece).await;
+                    let needed = self.core.ack_count(scheme.k(), scheme.m());
+                    let mut shards = good_shards(self.core, &piece, Look::Sizes).await;
+                    if shards.good + shards.away.len() < needed {
+                        // Of so few each counts.
+                        shards = good_shards(self.core, &piece, Look::Blocks).await;
+                    }
+                    let GoodShards { good, away, lost } = shards;
+                    self.unreachable.extend(away.iter().cloned());
                     if good < scheme.k() {
                         return false;
                     }
-                    seen.thin |= good + away.len() < self.core.ack_count(scheme.k(), scheme.m());
+                    seen.thin |= good + away.len() < needed;
                     let noted_ms = self.core.env.now_ms();
-                    seen.lost.extend(lost.into_iter().map(|(index, backend)| LedgerEntry {
+                    seen.lost.extend(lost.into_iter().map(|(index, backend, reason)| LedgerEntry {
                         item: piece.ledger_item(index),
                         backend,
                         bucket: manifest.bucket.clone(),
                         key: manifest.key.clone(),
-                        reason: LedgerReason::Missing,
+                        reason,
                         noted_ms,
                     }));
                 }
@@ -153,9 +161,10 @@ impl Recovery<'_> {
             return Ok(true);
         }
         let (bucket, key) = name;
-        // The same version with a higher revision, then those that came after it.
+        // The same version with a higher revision, or that of a later writer, then those that came after it.
         let same = self.catalog.entry(&bucket, &key, Some(manifest.version)).await?;
-        if same.is_some_and(|entry| kills(&Record::Version(entry.manifest), manifest)) {
+        let rank = |manifest: &Manifest, batch| (manifest.revision, batch);
+        if same.is_some_and(|entry| rank(&entry.manifest, entry.at.batch) > rank(manifest, loaded.id)) {
             return Ok(true);
         }
         let mut after = Some((bucket, key, manifest.version));
@@ -175,33 +184,44 @@ impl Recovery<'_> {
             }
         }
     }
-
-    async fn good_shards(&mut self, piece: &Piece) -> GoodShards {
-        let seen = good_shards(self.core, piece).await;
-        self.unreachable.extend(seen.away.iter().cloned());
-        seen
-    }
 }
 
-/// What is seen of a segment's shards, by their sizes.
-async fn good_shards(core: &Core, piece: &Piece) -> GoodShards {
+/// So many shards are looked at at once.
+const SHARDS_AT_ONCE: usize = 32;
+
+/// How closely shards are looked at.
+#[derive(Clone, Copy)]
+enum Look {
+    Sizes,
+    /// They are read, and verified.
+    Blocks,
+}
+
+/// What is seen of a segment's shards.
+async fn good_shards(core: &Core, piece: &Piece, look: Look) -> GoodShards {
     let expected = shard::HEADER_LEN as u64 + piece.layout.shard_body_len();
+    let wrong_size = || Fault::corrupt("it is not as long as it should be");
     let places = piece.shards.iter().enumerate().filter_map(|(index, at)| Some((index, at.clone()?)));
     let places: Vec<_> = places.collect();
     let shards = stream::iter(places).map(|(index, at)| async move {
-        let size = match core.admitted(&at.backend) {
-            Some(backend) => size_of(backend, &at.path).await,
-            None if core.backend(&at.backend).is_some() => Err(Fault::unreachable("its backend is away")),
-            None => Err(Fault { kind: FaultKind::Missing, detail: String::new() }),
+        let seen = match (core.admitted(&at.backend), look) {
+            (Some(backend), Look::Sizes) => {
+                let size = size_of(backend, &at.path).await;
+                size.and_then(|size| if size == expected { Ok(()) } else { Err(wrong_size()) })
+            }
+            (Some(_), Look::Blocks) => verify_shard(core, piece, index, 0..piece.layout.stripes()).await.map(drop),
+            (None, _) if core.backend(&at.backend).is_some() => Err(Fault::unreachable("its backend is away")),
+            (None, _) => Err(Fault { kind: FaultKind::Missing, detail: String::new() }),
         };
-        (index, at.backend, size)
+        (index, at.backend, seen)
     });
     let mut seen = GoodShards::default();
-    for (index, backend, size) in shards.buffer_unordered(32).collect::<Vec<_>>().await {
-        match size {
-            Ok(size) if size == expected => seen.good += 1,
-            Err(fault) if fault.kind == FaultKind::Unreachable => seen.away.push(backend),
-            Ok(_) | Err(_) => seen.lost.push((index, backend)),
+    for (index, backend, found) in shards.buffer_unordered(SHARDS_AT_ONCE).collect::<Vec<_>>().await {
+        match found.map_err(|fault| fault.kind) {
+            Ok(()) => seen.good += 1,
+            Err(FaultKind::Unreachable) => seen.away.push(backend),
+            Err(FaultKind::Missing) => seen.lost.push((index, backend, LedgerReason::Missing)),
+            Err(FaultKind::Corrupt) => seen.lost.push((index, backend, LedgerReason::Corrupt)),
         }
     }
     seen
@@ -224,7 +244,7 @@ async fn check_seen(core: &Core, manifest: &Manifest, needed: impl Fn(&Scheme) -
         return Ok(());
     }
     for view in body.views() {
-        let seen = good_shards(core, &Piece::of_segment(&view)).await.good;
+        let seen = good_shards(core, &Piece::of_segment(&view), Look::Sizes).await.good;
         let needed = needed(&view.scheme.scheme);
         if seen < needed {
             let name = format!("{}/{}", manifest.bucket, manifest.key);

@@ -8,6 +8,7 @@ mod beside;
 mod borders;
 mod compose;
 mod crash;
+mod doubt;
 mod embedding;
 mod erasure;
 mod fixtures;

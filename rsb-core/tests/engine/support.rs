@@ -234,3 +234,11 @@ pub fn subsets(of: usize, count: usize) -> Vec<Vec<usize>> {
 
 /// All schemes under test: (k, m, backends). Usual, k ≤ m, and more backends than shards.
 pub const SCHEMES: [(usize, usize, usize); 6] = [(4, 2, 6), (1, 3, 4), (2, 4, 6), (2, 1, 7), (1, 3, 7), (3, 2, 7)];
+
+/// A backend that cannot be reached.
+pub const AWAY: Refusals =
+    Refusals { all: true, puts: None, deletes: None, lists: false, gets: None, loses: None, delay: None, waits: false };
+
+pub async fn reachable(engine: &Engine, backend: usize) -> bool {
+    engine.status().await.unwrap().backends[backend].reachable
+}

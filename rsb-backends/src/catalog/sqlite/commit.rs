@@ -108,7 +108,7 @@ async fn note_batch(conn: &mut SqliteConnection, mut batch: BatchRow) -> Inside<
 /// Whether a row, dead or alive, keeps a version ($1 bucket, $2 key, $3 id, $4 revision, $5 $6 place, $7 null) dead.
 pub(super) const VERSION_IS_DEAD: &str = "
     SELECT EXISTS (SELECT 1 FROM records WHERE bucket = $1 AND key = $2 AND kind IN (0, 1) AND live IN (0, 1)
-                   AND version = $3 AND (revision > $4 OR (revision = $4 AND (batch, at) < ($5, $6))))
+                   AND version = $3 AND (revision > $4 OR (revision = $4 AND (batch, at) > ($5, $6))))
         OR EXISTS (SELECT 1 FROM records WHERE bucket = $1 AND key = $2 AND kind = 3 AND live IN (0, 1)
                    AND version > $3)
         OR EXISTS (SELECT 1 FROM records WHERE bucket = $1 AND key = $2 AND target = $3)
@@ -118,23 +118,23 @@ pub(super) const VERSION_IS_DEAD: &str = "
 /// The same of a tombstone: only another copy or revision of it does.
 pub(super) const TOMBSTONE_IS_DEAD: &str = "
     SELECT EXISTS (SELECT 1 FROM records WHERE bucket = $1 AND key = $2 AND kind IN (3, 4, 5) AND live IN (0, 1)
-                   AND version = $3 AND (revision > $4 OR (revision = $4 AND (batch, at) < ($5, $6))))";
+                   AND version = $3 AND (revision > $4 OR (revision = $4 AND (batch, at) > ($5, $6))))";
 /// The same of a bucket's record: the greatest wins.
 pub(super) const BUCKET_IS_DEAD: &str = "
     SELECT EXISTS (SELECT 1 FROM records WHERE bucket = $1 AND key = $2 AND kind = 2 AND live IN (0, 1)
                    AND ((version, revision) > ($3, $4)
-                        OR (version = $3 AND revision = $4 AND (batch, at) < ($5, $6))))";
+                        OR (version = $3 AND revision = $4 AND (batch, at) > ($5, $6))))";
 
 /// Live rows that a new row of the same kind, id and greater rank replaces.
 pub(super) const REPLACED_VERSION: &str = "
     SELECT batch, at, kind FROM records WHERE bucket = $1 AND key = $2 AND kind IN (0, 1) AND live = 1
-        AND version = $3 AND (revision < $4 OR (revision = $4 AND (batch, at) > ($5, $6)))";
+        AND version = $3 AND (revision < $4 OR (revision = $4 AND (batch, at) < ($5, $6)))";
 pub(super) const REPLACED_TOMBSTONE: &str = "
     SELECT batch, at, kind FROM records WHERE bucket = $1 AND key = $2 AND kind IN (3, 4, 5) AND live = 1
-        AND version = $3 AND (revision < $4 OR (revision = $4 AND (batch, at) > ($5, $6)))";
+        AND version = $3 AND (revision < $4 OR (revision = $4 AND (batch, at) < ($5, $6)))";
 pub(super) const REPLACED_BUCKET: &str = "
     SELECT batch, at, kind FROM records WHERE bucket = $1 AND key = $2 AND kind = 2 AND live = 1
-        AND ((version, revision) < ($3, $4) OR (version = $3 AND revision = $4 AND (batch, at) > ($5, $6)))";
+        AND ((version, revision) < ($3, $4) OR (version = $3 AND revision = $4 AND (batch, at) < ($5, $6)))";
 /// Live versions of a key below an id; all, null ones, or exactly that one.
 pub(super) const BELOW: &str = "SELECT batch, at, kind FROM records
     WHERE bucket = $1 AND key = $2 AND kind IN (0, 1) AND live = 1 AND version < $3";

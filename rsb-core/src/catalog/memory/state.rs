@@ -57,10 +57,10 @@ pub(super) struct State {
     pub floor: Option<VersionId>,
 }
 
-/// Whether one record, dead or alive, keeps another of the same bucket and key dead. Of two copies of one record in two
-/// batches the one in the smaller batch lives, so that the order of commits does not matter.
+/// Whether one record, dead or alive, keeps another of the same bucket and key dead. Of two with one (version, revision) the
+/// one in the greater batch lives, so that the order of commits does not matter.
 fn beats(winner: (&Record, RowId), loser: (&Record, RowId)) -> bool {
-    let rank = |(record, id): (&Record, RowId)| (record.version(), record.revision(), std::cmp::Reverse(id));
+    let rank = |(record, id): (&Record, RowId)| (record.version(), record.revision(), id);
     match (winner.0, loser.0) {
         (Record::Bucket(_), Record::Bucket(_)) => rank(winner) > rank(loser),
         (Record::Version(a), Record::Version(b)) if a.version == b.version => rank(winner) > rank(loser),

@@ -116,16 +116,16 @@ async fn the_highest_revision_wins(catalog: &dyn Catalog) {
 async fn one_record_in_two_batches_lives_once(catalog: &dyn Catalog) {
     let record = with_segments(kept_version("k", 10), &[1]);
     write(catalog, 5, vec![record.clone().into()]).await;
-    write(catalog, 6, vec![record.clone().into()]).await;
-    assert_eq!((live_rows(catalog, 5).await, live_rows(catalog, 6).await), (vec![true], vec![false]));
-    // A rebuild may find them the other way round: the smaller batch has it all the same.
-    assert_eq!(write(catalog, 4, vec![record.into()]).await, [lost("k", 10, 0, 5)]);
-    assert_eq!((live_rows(catalog, 4).await, live_rows(catalog, 5).await), (vec![true], vec![false]));
+    assert_eq!(write(catalog, 6, vec![record.clone().into()]).await, [lost("k", 10, 0, 5)]);
+    assert_eq!((live_rows(catalog, 5).await, live_rows(catalog, 6).await), (vec![false], vec![true]));
+    // A rebuild may find them the other way round: the greater batch has it all the same.
+    assert_eq!(write(catalog, 4, vec![record.into()]).await, [lost("k", 10, 0, 4)]);
+    assert_eq!((live_rows(catalog, 4).await, live_rows(catalog, 6).await), (vec![false], vec![true]));
     assert_eq!(versions_of(catalog, "k").await, [version(10)]);
     assert_eq!(catalog.counts().await.unwrap().versions, 1);
     assert!(catalog.unreferenced(&[data(1)]).await.unwrap().is_empty());
+    catalog.forget_batch(batch(4)).await.unwrap();
     catalog.forget_batch(batch(5)).await.unwrap();
-    catalog.forget_batch(batch(6)).await.unwrap();
     assert!(catalog.unreferenced(&[data(1)]).await.unwrap().is_empty());
 }
 

@@ -1,0 +1,177 @@
+//! What was never acknowledged, and cannot be told from what was: nothing acknowledged goes for it, and it goes when it can be.
+
+use std::time::Duration;
+
+use object_store::ObjectStoreExt;
+use rsb_core::catalog::Precondition;
+use rsb_core::upkeep::HealConfig;
+use rsb_core::*;
+
+use crate::support::*;
+
+/// A write that was never acknowledged, and of which one backend has the record, may be shown while another is away. What it
+/// seems to have replaced is all there is when it turns out to be garbage.
+#[tokio::test]
+async fn nothing_is_deleted_that_was_replaced_by_what_is_in_doubt() {
+    let mut world = World::new(2, 1, 3);
+    world.config.watch_every = Duration::from_millis(20);
+    let engine = with_bucket(&world).await;
+    put(&engine, "x", &content(400, 1)).await.unwrap();
+    let died = world.fork();
+    put(&engine, "x", &content(9000, 2)).await.unwrap();
+    let newest = world.paths(0, "m").await.pop().unwrap();
+    let record = world.stores[0].1.get(&newest).await.unwrap().bytes().await.unwrap();
+    died.stores[0].1.put(&newest, record.into()).await.unwrap();
+    died.refuse(&[2], AWAY);
+    let engine = died.open(&[]).await;
+    assert_eq!(get(&engine, "x", None).await.unwrap_err().kind(), ErrorKind::Unreadable);
+    // With a copy, or a change of what is said of it, it would be acknowledged as it is.
+    let copy = engine.copy(("bucket", "x"), ("bucket", "y"), Precondition::None).await.unwrap_err();
+    let tags = [("colour".to_owned(), "red".to_owned())].into();
+    let change = engine.set_tags("bucket", "x", None, tags).await.unwrap_err();
+    for error in [copy, change] {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.message().contains("in doubt"), "{error}");
+    }
+    assert_eq!(keys(&engine).await, ["x"]);
+    died.heal();
+    until(|| reachable(&engine, 2)).await;
+    until(|| async { get(&engine, "x", None).await.ok() == Some(content(400, 1)) }).await;
+    engine.heal(&HealConfig::default()).await.unwrap();
+    assert_whole(&engine).await;
+}
+
+/// The same where what it seems to have replaced lies in a batch with what is deleted, or shares segments with it.
+#[tokio::test]
+async fn nothing_is_deleted_beside_what_was_replaced_by_what_is_in_doubt() {
+    let mut world = World::new(2, 2, 4);
+    world.config.watch_every = Duration::from_millis(20);
+    let engine = with_bucket(&world).await;
+    let names: Vec<String> = (0..24).map(|i| format!("k{i:02}")).collect();
+    let bytes = content(400, 1);
+    futures::future::try_join_all(names.iter().map(|name| put(&engine, name, &bytes))).await.unwrap();
+    let records = world.paths(0, "m").await;
+    assert!(records.len() < names.len(), "some share a batch");
+    put(&engine, "x", &content(9000, 1)).await.unwrap();
+    engine.copy(("bucket", "x"), ("bucket", "y"), Precondition::None).await.unwrap();
+    let died = world.fork();
+    let known = died.paths(0, "m").await;
+    let (replaced, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.ends_with(['0', '2', '4', '6', '8']));
+    for name in replaced.iter().map(|name| name.as_str()).chain(["x"]) {
+        put(&engine, name, &content(9000, 2)).await.unwrap();
+    }
+    for path in world.paths(0, "m").await.into_iter().filter(|path| !known.contains(path)) {
+        for store in [0, 1] {
+            let record = world.stores[store].1.get(&path).await.unwrap().bytes().await.unwrap();
+            died.stores[store].1.put(&path, record.into()).await.unwrap();
+        }
+    }
+    died.refuse(&[3], AWAY);
+    let engine = died.open(&[]).await;
+    assert_eq!(get(&engine, "x", None).await.unwrap_err().kind(), ErrorKind::Unreadable);
+    for name in others.iter().map(|name| name.as_str()).chain(["y"]) {
+        delete(&engine, name).await.unwrap();
+    }
+    engine.close().await.unwrap();
+    died.heal();
+    let engine = died.open(&[]).await;
+    until(|| async { get(&engine, "x", None).await.ok() == Some(content(9000, 1)) }).await;
+    for name in replaced {
+        assert_eq!(get(&engine, name, None).await.unwrap(), bytes, "{name}");
+    }
+    engine.heal(&HealConfig::default()).await.unwrap();
+    sweep(&engine).await;
+    assert_whole(&engine).await;
+}
+
+/// A copy that was never acknowledged, written by a process that ended: its record comes late, when what it was copied from
+/// is deleted, and cannot be told from what was acknowledged while a backend is away.
+#[tokio::test]
+async fn what_comes_late_and_names_what_was_deleted_is_unreadable() {
+    let world = World::new(2, 1, 3);
+    let engine = with_bucket(&world).await;
+    put(&engine, "x", &content(9000, 1)).await.unwrap();
+    put(&engine, "z", &content(9000, 2)).await.unwrap();
+    let now = world.fork();
+    engine.copy(("bucket", "x"), ("bucket", "y"), Precondition::None).await.unwrap();
+    let newest = world.paths(0, "m").await.pop().unwrap();
+    let record = world.stores[0].1.get(&newest).await.unwrap().bytes().await.unwrap();
+    let engine = now.open(&[]).await;
+    delete(&engine, "x").await.unwrap();
+    until(|| async { now.files("s").await.len() == 3 }).await;
+    now.stores[0].1.put(&newest, record.into()).await.unwrap();
+    now.refuse(&[2], AWAY);
+    sweep(&engine).await;
+    assert_eq!(keys(&engine).await, ["y", "z"]);
+    let error = get(&engine, "y", None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreadable, "{error}");
+    assert!(error.message().contains("had been deleted"), "{error}");
+    let drill = DrillRequest { read_bytes: Some(1 << 20), ..DrillRequest::default() };
+    let reads = engine.drill_as(&drill, &Progress::default()).await.unwrap().reads.unwrap();
+    assert!(reads.failed.iter().any(|why| why.starts_with("bucket/y ")), "{reads:?}");
+    let rescheme = MoveTask::Rescheme { scope: Scope::default(), data_shards: 1, parity_shards: 1 };
+    let report = engine.run_move(&rescheme.into(), &Progress::default()).await.unwrap();
+    assert!(report.failed.iter().any(|why| why.starts_with("bucket/y: ")), "{report:?}");
+    now.heal();
+    until(|| reachable(&engine, 2)).await;
+    sweep(&engine).await;
+    assert_eq!(keys(&engine).await, ["z"]);
+    assert_whole(&engine).await;
+}
+
+/// One shard of it is left, and that is corrupt: by its size it would be enough to show it, and to keep it in doubt for ever.
+#[tokio::test]
+async fn what_was_never_acknowledged_and_cannot_be_read_is_garbage() {
+    let world = World::new(1, 2, 3);
+    let engine = with_bucket(&world).await;
+    put(&engine, "x", &content(400, 1)).await.unwrap();
+    let died = world.fork();
+    put(&engine, "x", &content(9000, 2)).await.unwrap();
+    let of_newest = async |folder| world.paths(2, folder).await.pop().unwrap();
+    for path in [of_newest("m").await, of_newest("s").await] {
+        let file = world.stores[2].1.get(&path).await.unwrap().bytes().await.unwrap();
+        died.stores[2].1.put(&path, file.into()).await.unwrap();
+    }
+    let whole = died.fork();
+    let engine = whole.open(&[]).await;
+    assert_eq!(get(&engine, "x", None).await.unwrap(), content(9000, 2), "while it can be read it may have been shown");
+    engine.heal(&HealConfig::default()).await.unwrap();
+    died.flip(2, &of_newest("s").await, 2000).await;
+    let engine = died.open(&[]).await;
+    assert_eq!(get(&engine, "x", None).await.unwrap(), content(400, 1));
+    died.clock.turn(2 * HOUR_MS);
+    sweep(&engine).await;
+    assert_eq!(died.files("s").await.len(), 0);
+    assert_whole(&engine).await;
+}
+
+/// Of a change that was never acknowledged a record lands when somebody else has made another one of the same revision.
+#[tokio::test]
+async fn a_change_that_comes_late_does_not_undo_an_acknowledged_one() {
+    let colour = |name: &str| [("colour".to_owned(), name.to_owned())].into();
+    let world = World::new(2, 2, 4);
+    let engine = with_bucket(&world).await;
+    put(&engine, "x", &content(9000, 1)).await.unwrap();
+    for landed in 1..=4 {
+        let now = world.fork();
+        let late = world.fork();
+        let died = late.open(&[]).await;
+        died.set_tags("bucket", "x", None, colour("red")).await.unwrap();
+        let newest = late.paths(0, "m").await.pop().unwrap();
+        let engine = now.open(&[]).await;
+        engine.set_tags("bucket", "x", None, colour("blue")).await.unwrap();
+        for store in 0..landed {
+            let record = late.stores[store].1.get(&newest).await.unwrap().bytes().await.unwrap();
+            now.stores[store].1.put(&newest, record.into()).await.unwrap();
+        }
+        sweep(&engine).await;
+        for engine in [engine, now.open(&[]).await] {
+            let info = engine.head("bucket", "x", None).await.unwrap();
+            assert_eq!(info.manifest.tags, colour("blue"), "{landed} landed");
+            let verified = engine.verify_catalog(&Progress::default()).await.unwrap();
+            assert_eq!(verified.differences, [""; 0]);
+            assert_whole(&engine).await;
+            engine.close().await.unwrap();
+        }
+    }
+}
