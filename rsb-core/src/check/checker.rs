@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::files::{Fault, FaultKind, get_all, size_of};
 use crate::format::batch::{Extent, read_copy};
 use crate::format::manifest::Body;
-use crate::format::{paths, shard};
+use crate::format::paths;
 use crate::id::DataId;
 use crate::read::piece::Piece;
 
@@ -197,7 +197,7 @@ impl Checker {
             }
             None => size_of(backend, &at.path).await?,
         };
-        same_size(size, shard::HEADER_LEN as u64 + piece.layout.shard_body_len())?;
+        same_size(size, piece.file_len())?;
         let stripes = piece.layout.stripes();
         match self.depth {
             Depth::Inventory => Ok(0),

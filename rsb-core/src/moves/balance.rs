@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use super::Mover;
 use super::copies::{keepers, wish as copy_wish};
 use super::segments::{Job, Versions, holders, wish};
-use super::shards::file_len;
 use super::target::Wish;
 use crate::backend::Role;
 use crate::catalog::{BatchRow, HolderState};
@@ -37,7 +36,7 @@ impl Scales {
         let mut versions = Versions::of(core);
         while let Some(page) = versions.next().await? {
             for piece in versions.fresh_of(&page) {
-                holders(&piece).into_iter().for_each(|name| add(name, file_len(&piece)));
+                holders(&piece).into_iter().for_each(|name| add(name, piece.file_len()));
             }
         }
         let mut after = None;
@@ -75,7 +74,7 @@ impl Scales {
     /// What is moved of one segment: at most one shard, so that the rule holds after each step.
     pub fn tip_segment(&mut self, core: &Core, piece: &crate::read::piece::Piece) -> Option<Job> {
         let names = holders(piece);
-        let len_bytes = file_len(piece);
+        let len_bytes = piece.file_len();
         piece.shards.iter().enumerate().find_map(|(index, at)| {
             let from = &at.as_ref()?.backend;
             let to = self.tip(core, from, len_bytes, &wish(core, piece, &names, from, None))?;

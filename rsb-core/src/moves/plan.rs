@@ -5,7 +5,6 @@ use super::bill::Meter;
 use super::copies::{batches_on, keepers, missing_without, wish as copy_wish};
 use super::parts::open_parts;
 use super::segments::{Versions, holders, on, wish};
-use super::shards::file_len;
 use super::{EXAMPLES, PARALLEL, drain, recode};
 use crate::api::{Bill, Move, MovePlan, MoveTask, Pace, Progress};
 use crate::catalog::{BatchRow, Entry};
@@ -125,7 +124,7 @@ impl Planner<'_> {
     }
 
     fn shard(&mut self, piece: &Piece, from: &str, to: &str) {
-        let len = file_len(piece);
+        let len = piece.file_len();
         self.plan.shards += 1;
         match self.core.admitted(from).filter(|b| !b.health().is_suspect(Op::Read)) {
             Some(backend) => self.meter.read(backend.name(), 1, len),
@@ -219,10 +218,10 @@ impl Planner<'_> {
                     holders(piece)
                         .into_iter()
                         .take(piece.scheme.k())
-                        .for_each(|b| self.meter.read(b, 1, file_len(piece)));
+                        .for_each(|b| self.meter.read(b, 1, piece.file_len()));
                     holders(piece)
                         .into_iter()
-                        .for_each(|b| self.meter.freed(b, file_len(piece), piece.data_id.unix_ms()));
+                        .for_each(|b| self.meter.freed(b, piece.file_len(), piece.data_id.unix_ms()));
                     (0..scheme.n()).for_each(|i| self.meter.write(&places[(turn + i) % places.len()], len));
                     turn += 1;
                 }

@@ -9,7 +9,6 @@ use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
 use super::segments::{Versions, holders};
-use super::shards::file_len;
 use super::{Mover, REVISIONS};
 use crate::api::Scope;
 use crate::catalog::{Entry, LedgerEntry, LedgerItem, LedgerReason};
@@ -203,7 +202,7 @@ impl Mover<'_> {
             next = stream.try_next().await?;
         }
         piece.shards.iter().flatten().take(piece.scheme.k()).for_each(|at| {
-            self.meter.read(&at.backend, 1, file_len(piece));
+            self.meter.read(&at.backend, 1, piece.file_len());
         });
         let segment = encoder.finish().await?;
         let written = write_segment(core, coder.scheme, segment, data_id.0.as_u64_pair().1).await;
@@ -222,7 +221,7 @@ impl Mover<'_> {
         if !short.is_empty() {
             core.catalog.ledger_add(short).await?;
         }
-        let (new, old) = (HEADER_LEN as u64 + layout.shard_body_len(), file_len(piece));
+        let (new, old) = (HEADER_LEN as u64 + layout.shard_body_len(), piece.file_len());
         backends.iter().for_each(|name| self.meter.write(name, new));
         holders(piece).into_iter().for_each(|name| self.meter.freed(name, old, piece.data_id.unix_ms()));
         self.note(|report| report.shards += backends.len() as u64);

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures::stream::{self, StreamExt};
 
-use super::shards::file_len;
 use super::target::Wish;
 use super::{CHUNK, CHUNK_BYTES, Mover, REVISIONS};
 use crate::api::ObjectInfo;
@@ -125,7 +124,7 @@ impl Mover<'_> {
                         from: from.to_owned(),
                         to: to.map(str::to_owned),
                         only: false,
-                        len_bytes: file_len(&piece),
+                        len_bytes: piece.file_len(),
                     });
                 }
                 moved += self.move_full(&mut chunk).await?;

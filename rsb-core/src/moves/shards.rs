@@ -15,11 +15,6 @@ use crate::read::piece::{Piece, ShardAt};
 use crate::read::stripes::{StripeReader, WINDOW, restore_blocks};
 use crate::stripe::CHECKSUM_LEN;
 
-/// Bytes of a shard's file.
-pub(super) fn file_len(piece: &Piece) -> u64 {
-    HEADER_LEN as u64 + piece.layout.shard_body_len()
-}
-
 impl Mover<'_> {
     /// Brings shard `index` of a segment to `to`. When it returns, what lies there has been read back and verified.
     pub(super) async fn bring(
@@ -29,7 +24,7 @@ impl Mover<'_> {
         to: &Backend,
         object: &(String, String),
     ) -> Result<()> {
-        let len = file_len(piece);
+        let len = piece.file_len();
         let around = piece.layout.block_len(0) * (piece.scheme.k() + 1) as u64 * (WINDOW as u64 + 2);
         let _memory = self.core.read_memory.take(len + around).await?;
         self.throttle.take(2 * len, self.progress).await?;
@@ -65,7 +60,7 @@ impl Mover<'_> {
         if backend.health().is_suspect(Op::Read) {
             return Err(Fault::unreachable("its backend is ill"));
         }
-        let bytes = get_all(backend, &at.path, file_len(piece)).await?;
+        let bytes = get_all(backend, &at.path, piece.file_len()).await?;
         self.meter.read(backend.name(), 1, bytes.len() as u64);
         let (core, piece) = (self.core.clone(), piece.clone());
         self.core.env.compute(move || verify(&core, &piece, index, &bytes).map(|()| bytes)).await
@@ -115,7 +110,7 @@ fn verify(core: &crate::core::Core, piece: &Piece, index: usize, bytes: &Bytes) 
         && usize::from(header.index) == index
         && header.scheme == piece.scheme
         && header.segment_len == piece.layout.len
-        && bytes.len() as u64 == file_len(piece);
+        && bytes.len() as u64 == piece.file_len();
     if !right {
         return Err(wrong());
     }

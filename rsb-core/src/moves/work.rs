@@ -6,7 +6,6 @@ use super::bill::Meter;
 use super::copies::keepers;
 use super::plan::seconds;
 use super::segments::{Versions, holders};
-use super::shards::file_len;
 use crate::api::{Depth, Pace, Progress, Scope, WorkPlan, WorkRequest};
 use crate::catalog::{BatchRow, Entry};
 use crate::check::{Other, others};
@@ -84,7 +83,7 @@ impl Counter<'_> {
     }
 
     fn segment(&mut self, piece: &Piece) {
-        let len = file_len(piece);
+        let len = piece.file_len();
         self.plan.stored_bytes += len * piece.scheme.n() as u64;
         match self.request {
             WorkRequest::Get(_) => {

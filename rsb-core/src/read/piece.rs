@@ -102,6 +102,11 @@ impl Piece {
         matches!(manifest.body, Body::Inline(_))
     }
 
+    /// How long each shard's file is, of a segment.
+    pub fn file_len(&self) -> u64 {
+        shard::HEADER_LEN as u64 + self.layout.shard_body_len()
+    }
+
     /// What the ledger calls a shard of it.
     pub fn ledger_item(&self, index: usize) -> LedgerItem {
         match self.batch {

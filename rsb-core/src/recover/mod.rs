@@ -1,7 +1,7 @@
 //! From the backends to the catalog: markers, batches, the catch-up at start, the rebuild, and the comparison of both.
 //!
 //! A record that enough backends show is taken as it is. One held by too few is adopted only after its copies were
-//! completed and k good shards were seen, so that what was once visible stays visible. Where they cannot be completed it is
+//! completed and k good shards were read, so that what was once visible stays visible. Where they cannot be completed it is
 //! shown in doubt, as it may be what was acknowledged; one that cannot be read is garbage.
 
 mod batches;
@@ -57,6 +57,8 @@ struct Recovery<'a> {
     /// Backends that could not be listed, or did not answer when something of a batch was looked at.
     unreachable: BTreeSet<String>,
     report: RebuildReport,
+    /// So many bytes of shards may still be read.
+    may_read: u64,
     /// Shards of the batch judged last that are not there, or not whole.
     lost_shards: Vec<LedgerEntry>,
     /// Known when the batches are judged that too few backends hold.
@@ -99,6 +101,7 @@ async fn read_into(
         adopt,
         unreachable,
         report: RebuildReport::default(),
+        may_read: short::READ_BYTES,
         lost_shards: Vec::new(),
         tombstones: Tombstones::new(),
     };

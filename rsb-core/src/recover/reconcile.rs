@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::files::{Ask, error_sentence, get_all};
 use crate::format::batch::{MAX_RECORD_LEN, read_copy};
 use crate::format::manifest::Body;
-use crate::format::{paths, shard};
+use crate::format::paths;
 use crate::id::{BatchId, DataId};
 use crate::read::piece::Piece;
 use crate::recover::is_in_doubt;
@@ -155,7 +155,7 @@ async fn shards(core: &Arc<Core>, backend: &Backend, shown: &Shown) -> Result<u6
         for entry in &page {
             let Body::Segments(body) = &entry.manifest.body else { continue };
             for piece in body.views().map(|view| Piece::of_segment(&view)) {
-                let expected = shard::HEADER_LEN as u64 + piece.layout.shard_body_len();
+                let expected = piece.file_len();
                 for (index, at) in piece.shards.iter().enumerate() {
                     if at.as_ref().is_none_or(|at| at.backend != backend.name()) {
                         continue;

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::files::{Fault, FaultKind, put, size_of};
 use crate::format::batch::BatchImage;
 use crate::format::manifest::{Body, Manifest, Record};
-use crate::format::{paths, shard};
+use crate::format::paths;
 use crate::read::piece::Piece;
 use crate::scheme::Scheme;
 
@@ -93,22 +93,20 @@ impl Recovery<'_> {
         Ok(if lives { Verdict::Shown } else { Verdict::Garbage })
     }
 
-    /// What is seen of the versions' shards in it: by their sizes, where few are left by their blocks too, of inline ones by
-    /// their checksums. One that something newer has replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
+    /// What is seen of the versions' shards in it: by their blocks, or sizes, of inline ones by their checksums. One that something newer has replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
     async fn without_shards(&mut self, loaded: &Loaded) -> Result<Shards> {
         let mut out = Shards::default();
         for (offset, record) in &loaded.records {
             let Record::Version(manifest) = &record.record else { continue };
-            let mut seen = Shards::default();
-            let is_good = self.is_good(manifest, record.inline.len(), &mut seen).await;
-            if (is_good && !seen.thin) || self.is_killed(manifest, loaded).await? {
+            if self.is_killed(manifest, loaded).await? {
                 continue;
             }
-            if is_good {
+            let mut seen = Shards::default();
+            if !self.is_good(manifest, record.inline.len(), &mut seen).await {
+                out.bad.insert(*offset);
+            } else if seen.thin {
                 out.thin = true;
                 out.lost.extend(seen.lost);
-            } else {
-                out.bad.insert(*offset);
             }
         }
         Ok(out)
@@ -127,12 +125,7 @@ impl Recovery<'_> {
                     let scheme = view.scheme.scheme;
                     let piece = Piece::of_segment(&view);
                     let needed = self.core.ack_count(scheme.k(), scheme.m());
-                    let mut shards = good_shards(self.core, &piece, Look::Sizes).await;
-                    if shards.good + shards.away.len() < needed {
-                        // Of so few each counts.
-                        shards = good_shards(self.core, &piece, Look::Blocks).await;
-                    }
-                    let GoodShards { good, away, lost } = shards;
+                    let GoodShards { good, away, lost } = good_shards(self.core, &piece, self.look(&piece)).await;
                     self.unreachable.extend(away.iter().cloned());
                     if good < scheme.k() {
                         return false;
@@ -150,6 +143,17 @@ impl Recovery<'_> {
                 }
                 true
             }
+        }
+    }
+
+    /// What is adopted replaces what may be all there is, so it is read. That many are short only where backends were lost.
+    fn look(&mut self, piece: &Piece) -> Look {
+        match self.may_read.checked_sub(piece.file_len() * piece.scheme.n() as u64) {
+            Some(rest) => {
+                self.may_read = rest;
+                Look::Blocks
+            }
+            None => Look::Sizes,
         }
     }
 
@@ -186,6 +190,10 @@ impl Recovery<'_> {
     }
 }
 
+/// So many bytes of shards are read by one pass over the backends, the newest first: what was under way when a process died, and
+/// no whole repository of which too much was lost.
+pub(super) const READ_BYTES: u64 = 256 << 20;
+
 /// So many shards are looked at at once.
 const SHARDS_AT_ONCE: usize = 32;
 
@@ -199,7 +207,7 @@ enum Look {
 
 /// What is seen of a segment's shards.
 async fn good_shards(core: &Core, piece: &Piece, look: Look) -> GoodShards {
-    let expected = shard::HEADER_LEN as u64 + piece.layout.shard_body_len();
+    let expected = piece.file_len();
     let wrong_size = || Fault::corrupt("it is not as long as it should be");
     let places = piece.shards.iter().enumerate().filter_map(|(index, at)| Some((index, at.clone()?)));
     let places: Vec<_> = places.collect();

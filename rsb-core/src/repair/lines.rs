@@ -12,7 +12,6 @@ use crate::error::Result;
 use crate::files::{get_all, size_of};
 use crate::format::batch::{MAX_RECORD_LEN, read_copy};
 use crate::format::paths;
-use crate::format::shard::HEADER_LEN;
 use crate::id::{BatchId, DataId};
 use crate::read::piece::Piece;
 use crate::recover::{is_in_doubt, unneeded};
@@ -109,7 +108,7 @@ pub(crate) async fn plan_segment(
         }
         return healing.drop(core, &items(lines)).await;
     };
-    let shard_len = HEADER_LEN as u64 + piece.layout.shard_body_len();
+    let shard_len = piece.file_len();
     let (mut lost, mut sound) = (Vec::new(), Vec::new());
     let urgent = lines.len() >= piece.scheme.m();
     for line in lines {

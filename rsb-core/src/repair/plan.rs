@@ -9,7 +9,6 @@ use crate::catalog::{Entry, HolderState, RecordRow};
 use crate::check::Other;
 use crate::core::Core;
 use crate::error::Result;
-use crate::format::shard::HEADER_LEN;
 use crate::health::Op;
 use crate::id::{BatchId, DataId};
 use crate::placement::Placer;
@@ -77,7 +76,7 @@ impl Planner<'_> {
             .filter_map(|(i, at)| at.as_ref().map(|at| (i as u16, at.backend.clone())))
             .take(piece.scheme.k())
             .collect();
-        let shard_len = HEADER_LEN as u64 + piece.layout.shard_body_len();
+        let shard_len = piece.file_len();
         self.count(&read, &write, shard_len);
         let work = RepairWork::Shards { data_id: piece.data_id, len_bytes: piece.layout.len, read, write };
         self.push(health, work);

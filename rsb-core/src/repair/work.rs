@@ -50,7 +50,7 @@ pub(crate) async fn repair_shards(
         );
         return Err(Error::invalid(sentence));
     }
-    let shard_len = HEADER_LEN as u64 + piece.layout.shard_body_len();
+    let shard_len = piece.file_len();
     let _memory = core.write_memory.take(shard_len * write.len() as u64).await?;
     let files = rebuild_shards(core, &piece, write, entry, report).await?;
     let (mut done, mut first_error) = (Vec::new(), None);

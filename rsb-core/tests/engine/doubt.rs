@@ -145,6 +145,31 @@ async fn what_was_never_acknowledged_and_cannot_be_read_is_garbage() {
     assert_whole(&engine).await;
 }
 
+/// The same where all shards are left, and too few copies of the record: if it were completed what it replaced would go.
+#[tokio::test]
+async fn nothing_acknowledged_goes_for_what_was_never_and_is_corrupt() {
+    let world = World::new(1, 2, 4);
+    let engine = with_bucket(&world).await;
+    put(&engine, "x", &content(9000, 1)).await.unwrap();
+    let died = world.fork();
+    put(&engine, "x", &content(9000, 2)).await.unwrap();
+    let known = died.files("s").await;
+    for (store, path) in world.files("s").await.into_iter().filter(|file| !known.contains(file)) {
+        let shard = world.stores[store].1.get(&path).await.unwrap().bytes().await.unwrap();
+        died.stores[store].1.put(&path, shard.into()).await.unwrap();
+        died.flip(store, &path, 2000).await;
+    }
+    let newest = world.paths(0, "m").await.pop().unwrap();
+    let record = world.stores[0].1.get(&newest).await.unwrap().bytes().await.unwrap();
+    died.stores[0].1.put(&newest, record.into()).await.unwrap();
+    let engine = died.open(&[]).await;
+    assert_eq!(get(&engine, "x", None).await.unwrap(), content(9000, 1));
+    died.clock.turn(2 * HOUR_MS);
+    sweep(&engine).await;
+    assert_eq!(died.files("s").await, known);
+    assert_whole(&engine).await;
+}
+
 /// Of a change that was never acknowledged a record lands when somebody else has made another one of the same revision.
 #[tokio::test]
 async fn a_change_that_comes_late_does_not_undo_an_acknowledged_one() {
