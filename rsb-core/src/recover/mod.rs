@@ -21,7 +21,7 @@ pub(crate) use self::markers::{
     add_marker, admit, init_marker, init_markers, is_torn, read_marker, write_marker, wrong_marker,
 };
 pub(crate) use self::reconcile::{make_up_for_deletes, reconcile};
-use self::short::Verdict;
+use self::short::{Scout, SeenShards, Verdict};
 pub(crate) use self::short::{check_decided, check_readable};
 use crate::api::{Progress, RebuildReport, VerifyReport};
 use crate::backend::Backend;
@@ -57,8 +57,6 @@ struct Recovery<'a> {
     /// Backends that could not be listed, or did not answer when something of a batch was looked at.
     unreachable: BTreeSet<String>,
     report: RebuildReport,
-    /// So many bytes of shards may still be read.
-    may_read: u64,
     /// Shards of the batch judged last that are not there, or not whole.
     lost_shards: Vec<LedgerEntry>,
     /// Known when the batches are judged that too few backends hold.
@@ -101,7 +99,6 @@ async fn read_into(
         adopt,
         unreachable,
         report: RebuildReport::default(),
-        may_read: short::READ_BYTES,
         lost_shards: Vec::new(),
         tombstones: Tombstones::new(),
     };
@@ -131,10 +128,18 @@ async fn read_into(
         recovery.tombstones = tombstones(catalog).await?;
     }
     // The newest first: what has replaced a version that lost its shards for that must be known by then.
-    for (id, backends) in short.into_iter().rev() {
+    let scout = &Scout::new();
+    let loads = futures::stream::iter(short.into_iter().rev()).map(|(id, backends)| async move {
         let loaded = load_batch(core, id, &backends).await;
-        recovery.take(id, loaded, Short::Judge).await?;
+        let shards = scout.look(core, &loaded).await;
+        (id, loaded, shards)
+    });
+    let mut loads = loads.buffered(AT_ONCE);
+    while let Some((id, loaded, shards)) = loads.next().await {
+        progress.check()?;
+        recovery.take(id, loaded, Short::Judge(shards)).await?;
     }
+    drop(loads);
     let mut report = recovery.report;
     report.certain = recovery.unreachable.len() <= core.record_margin;
     report.unreachable = recovery.unreachable.into_iter().collect();
@@ -162,11 +167,11 @@ async fn tombstones(catalog: &dyn Catalog) -> Result<Tombstones> {
 }
 
 /// What becomes of a batch that too few backends hold.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Short {
     /// It waits until all others are known.
     Wait,
-    Judge,
+    /// With what is seen of its shards.
+    Judge(SeenShards),
 }
 
 enum Taken {
@@ -185,14 +190,16 @@ impl Recovery<'_> {
         let (k, m) = loaded.scheme(self.core);
         let (copies, quorum) = self.core.record_quorum(k, m);
         let is_enough = loaded.holders.len() >= quorum || self.core.env.has(Flaw::BelievesFewCopies);
-        if !is_enough && short == Short::Wait {
-            return Ok(Taken::Short);
-        }
+        let shards = match short {
+            Short::Wait if !is_enough => return Ok(Taken::Short),
+            Short::Wait => SeenShards::new(),
+            Short::Judge(shards) => shards,
+        };
         self.report.batches += 1;
         self.report.records += loaded.records.len() as u64;
         let verdict = match is_enough {
             true => Verdict::Shown,
-            false => self.judge_short(&mut loaded, copies, quorum).await?,
+            false => self.judge_short(&mut loaded, &shards, copies, quorum).await?,
         };
         if verdict == Verdict::Garbage {
             // Until it is swept it is known as nobody's: a dead batch would be deleted at once.

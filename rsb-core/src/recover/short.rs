@@ -1,6 +1,8 @@
 //! Batches that too few backends hold: garbage, shown while it is in doubt, or adopted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use futures::stream::{self, StreamExt};
 use object_store::PutPayload;
@@ -15,6 +17,7 @@ use crate::files::{Fault, FaultKind, put, size_of};
 use crate::format::batch::BatchImage;
 use crate::format::manifest::{Body, Manifest, Record};
 use crate::format::paths;
+use crate::id::DataId;
 use crate::read::piece::Piece;
 use crate::scheme::Scheme;
 
@@ -40,7 +43,7 @@ struct Shards {
 
 /// The shards of one segment.
 #[derive(Default)]
-struct GoodShards {
+pub(super) struct GoodShards {
     good: usize,
     /// The backends of others, which do not answer.
     away: Vec<String>,
@@ -50,11 +53,17 @@ struct GoodShards {
 
 impl Recovery<'_> {
     /// What becomes of a batch that too few backends hold. Of one that is adopted only what can be read is left in `loaded`.
-    pub async fn judge_short(&mut self, loaded: &mut Loaded, copies: usize, quorum: usize) -> Result<Verdict> {
+    pub async fn judge_short(
+        &mut self,
+        loaded: &mut Loaded,
+        shards: &SeenShards,
+        copies: usize,
+        quorum: usize,
+    ) -> Result<Verdict> {
         if loaded.records.is_empty() {
             return Ok(Verdict::Garbage);
         }
-        let Shards { bad, lost, thin } = self.without_shards(loaded).await?;
+        let Shards { bad, lost, thin } = self.without_shards(loaded, shards).await?;
         self.lost_shards = lost;
         let image = if bad.is_empty() { loaded.image(self.core).await.ok() } else { None };
         if let Some(image) = image {
@@ -93,8 +102,9 @@ impl Recovery<'_> {
         Ok(if lives { Verdict::Shown } else { Verdict::Garbage })
     }
 
-    /// What is seen of the versions' shards in it: by their blocks, or sizes, of inline ones by their checksums. One that something newer has replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
-    async fn without_shards(&mut self, loaded: &Loaded) -> Result<Shards> {
+    /// What was seen of the versions' shards in it, and of inline ones by their checksums. One that something newer has
+    /// replaced, or deleted, has lost its shards for that, and says nothing of its neighbours.
+    async fn without_shards(&mut self, loaded: &Loaded, shards: &SeenShards) -> Result<Shards> {
         let mut out = Shards::default();
         for (offset, record) in &loaded.records {
             let Record::Version(manifest) = &record.record else { continue };
@@ -102,7 +112,7 @@ impl Recovery<'_> {
                 continue;
             }
             let mut seen = Shards::default();
-            if !self.is_good(manifest, record.inline.len(), &mut seen).await {
+            if !self.is_good(manifest, (record.inline.len(), *offset), shards, &mut seen) {
                 out.bad.insert(*offset);
             } else if seen.thin {
                 out.thin = true;
@@ -112,7 +122,13 @@ impl Recovery<'_> {
         Ok(out)
     }
 
-    async fn is_good(&mut self, manifest: &Manifest, inline: usize, seen: &mut Shards) -> bool {
+    fn is_good(
+        &mut self,
+        manifest: &Manifest,
+        (inline, offset): (usize, u32),
+        shards: &SeenShards,
+        seen: &mut Shards,
+    ) -> bool {
         match &manifest.body {
             Body::None => true,
             Body::Inline(_) => inline >= manifest.copies_needed(),
@@ -125,35 +141,26 @@ impl Recovery<'_> {
                     let scheme = view.scheme.scheme;
                     let piece = Piece::of_segment(&view);
                     let needed = self.core.ack_count(scheme.k(), scheme.m());
-                    let GoodShards { good, away, lost } = good_shards(self.core, &piece, self.look(&piece)).await;
+                    let Some(GoodShards { good, away, lost }) = shards.get(&(offset, piece.data_id)) else {
+                        return false;
+                    };
                     self.unreachable.extend(away.iter().cloned());
-                    if good < scheme.k() {
+                    if *good < scheme.k() {
                         return false;
                     }
                     seen.thin |= good + away.len() < needed;
                     let noted_ms = self.core.env.now_ms();
-                    seen.lost.extend(lost.into_iter().map(|(index, backend, reason)| LedgerEntry {
-                        item: piece.ledger_item(index),
-                        backend,
+                    seen.lost.extend(lost.iter().map(|(index, backend, reason)| LedgerEntry {
+                        item: piece.ledger_item(*index),
+                        backend: backend.clone(),
                         bucket: manifest.bucket.clone(),
                         key: manifest.key.clone(),
-                        reason,
+                        reason: *reason,
                         noted_ms,
                     }));
                 }
                 true
             }
-        }
-    }
-
-    /// What is adopted replaces what may be all there is, so it is read. That many are short only where backends were lost.
-    fn look(&mut self, piece: &Piece) -> Look {
-        match self.may_read.checked_sub(piece.file_len() * piece.scheme.n() as u64) {
-            Some(rest) => {
-                self.may_read = rest;
-                Look::Blocks
-            }
-            None => Look::Sizes,
         }
     }
 
@@ -192,7 +199,40 @@ impl Recovery<'_> {
 
 /// So many bytes of shards are read by one pass over the backends, the newest first: what was under way when a process died, and
 /// no whole repository of which too much was lost.
-pub(super) const READ_BYTES: u64 = 256 << 20;
+const READ_BYTES: u64 = 256 << 20;
+/// So many segments of a batch are looked at at once.
+const SEGMENTS_AT_ONCE: usize = 2;
+
+/// What is seen of the segments of a batch's versions, by the offset of their record.
+pub(super) type SeenShards = BTreeMap<(u32, DataId), GoodShards>;
+
+/// Looks at shards before it is judged what they belong to: many at once, the judgements come one after another.
+pub(super) struct Scout {
+    may_read: AtomicU64,
+}
+
+impl Scout {
+    pub fn new() -> Self {
+        Self { may_read: AtomicU64::new(READ_BYTES) }
+    }
+
+    pub async fn look(&self, core: &Core, loaded: &Loaded) -> SeenShards {
+        let mut segments = Vec::new();
+        for (offset, record) in &loaded.records {
+            if let Record::Version(Manifest { body: Body::Segments(body), .. }) = &record.record {
+                segments.extend(body.views().map(|view| (*offset, Piece::of_segment(&view))));
+            }
+        }
+        let seen = stream::iter(segments).map(|(offset, piece)| async move {
+            // What is adopted replaces what may be all there is, so it is read.
+            let len = piece.file_len() * piece.scheme.n() as u64;
+            let read = self.may_read.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(len));
+            let look = if read.is_ok() { Look::Blocks } else { Look::Sizes };
+            ((offset, piece.data_id), good_shards(core, &piece, look).await)
+        });
+        seen.buffer_unordered(SEGMENTS_AT_ONCE).collect().await
+    }
+}
 
 /// So many shards are looked at at once.
 const SHARDS_AT_ONCE: usize = 32;
