@@ -3,11 +3,22 @@
 use std::time::Duration;
 
 use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use rsb_core::catalog::Precondition;
 use rsb_core::upkeep::HealConfig;
 use rsb_core::*;
 
 use crate::support::*;
+
+async fn newest(world: &World, store: usize, folder: &str) -> Path {
+    world.paths(store, folder).await.pop().unwrap()
+}
+
+/// A file that was written in one world comes to another one, however late.
+async fn land(from: &World, to: &World, store: usize, path: &Path) {
+    let file = from.stores[store].1.get(path).await.unwrap().bytes().await.unwrap();
+    to.stores[store].1.put(path, file.into()).await.unwrap();
+}
 
 /// A write that was never acknowledged, and of which one backend has the record, may be shown while another is away. What it
 /// seems to have replaced is all there is when it turns out to be garbage.
@@ -19,9 +30,7 @@ async fn nothing_is_deleted_that_was_replaced_by_what_is_in_doubt() {
     put(&engine, "x", &content(400, 1)).await.unwrap();
     let died = world.fork();
     put(&engine, "x", &content(9000, 2)).await.unwrap();
-    let newest = world.paths(0, "m").await.pop().unwrap();
-    let record = world.stores[0].1.get(&newest).await.unwrap().bytes().await.unwrap();
-    died.stores[0].1.put(&newest, record.into()).await.unwrap();
+    land(&world, &died, 0, &newest(&world, 0, "m").await).await;
     died.refuse(&[2], AWAY);
     let engine = died.open(&[]).await;
     assert_eq!(get(&engine, "x", None).await.unwrap_err().kind(), ErrorKind::Unreadable);
@@ -62,8 +71,7 @@ async fn nothing_is_deleted_beside_what_was_replaced_by_what_is_in_doubt() {
     }
     for path in world.paths(0, "m").await.into_iter().filter(|path| !known.contains(path)) {
         for store in [0, 1] {
-            let record = world.stores[store].1.get(&path).await.unwrap().bytes().await.unwrap();
-            died.stores[store].1.put(&path, record.into()).await.unwrap();
+            land(&world, &died, store, &path).await;
         }
     }
     died.refuse(&[3], AWAY);
@@ -94,12 +102,11 @@ async fn what_comes_late_and_names_what_was_deleted_is_unreadable() {
     put(&engine, "z", &content(9000, 2)).await.unwrap();
     let now = world.fork();
     engine.copy(("bucket", "x"), ("bucket", "y"), Precondition::None).await.unwrap();
-    let newest = world.paths(0, "m").await.pop().unwrap();
-    let record = world.stores[0].1.get(&newest).await.unwrap().bytes().await.unwrap();
+    let record = newest(&world, 0, "m").await;
     let engine = now.open(&[]).await;
     delete(&engine, "x").await.unwrap();
     until(|| async { now.files("s").await.len() == 3 }).await;
-    now.stores[0].1.put(&newest, record.into()).await.unwrap();
+    land(&world, &now, 0, &record).await;
     now.refuse(&[2], AWAY);
     sweep(&engine).await;
     assert_eq!(keys(&engine).await, ["y", "z"]);
@@ -127,16 +134,14 @@ async fn what_was_never_acknowledged_and_cannot_be_read_is_garbage() {
     put(&engine, "x", &content(400, 1)).await.unwrap();
     let died = world.fork();
     put(&engine, "x", &content(9000, 2)).await.unwrap();
-    let of_newest = async |folder| world.paths(2, folder).await.pop().unwrap();
-    for path in [of_newest("m").await, of_newest("s").await] {
-        let file = world.stores[2].1.get(&path).await.unwrap().bytes().await.unwrap();
-        died.stores[2].1.put(&path, file.into()).await.unwrap();
-    }
+    let shard = newest(&world, 2, "s").await;
+    land(&world, &died, 2, &newest(&world, 2, "m").await).await;
+    land(&world, &died, 2, &shard).await;
     let whole = died.fork();
     let engine = whole.open(&[]).await;
     assert_eq!(get(&engine, "x", None).await.unwrap(), content(9000, 2), "while it can be read it may have been shown");
     engine.heal(&HealConfig::default()).await.unwrap();
-    died.flip(2, &of_newest("s").await, 2000).await;
+    died.flip(2, &shard, 2000).await;
     let engine = died.open(&[]).await;
     assert_eq!(get(&engine, "x", None).await.unwrap(), content(400, 1));
     died.clock.turn(2 * HOUR_MS);
@@ -155,13 +160,10 @@ async fn nothing_acknowledged_goes_for_what_was_never_and_is_corrupt() {
     put(&engine, "x", &content(9000, 2)).await.unwrap();
     let known = died.files("s").await;
     for (store, path) in world.files("s").await.into_iter().filter(|file| !known.contains(file)) {
-        let shard = world.stores[store].1.get(&path).await.unwrap().bytes().await.unwrap();
-        died.stores[store].1.put(&path, shard.into()).await.unwrap();
+        land(&world, &died, store, &path).await;
         died.flip(store, &path, 2000).await;
     }
-    let newest = world.paths(0, "m").await.pop().unwrap();
-    let record = world.stores[0].1.get(&newest).await.unwrap().bytes().await.unwrap();
-    died.stores[0].1.put(&newest, record.into()).await.unwrap();
+    land(&world, &died, 0, &newest(&world, 0, "m").await).await;
     let engine = died.open(&[]).await;
     assert_eq!(get(&engine, "x", None).await.unwrap(), content(9000, 1));
     died.clock.turn(2 * HOUR_MS);
@@ -182,12 +184,11 @@ async fn a_change_that_comes_late_does_not_undo_an_acknowledged_one() {
         let late = world.fork();
         let died = late.open(&[]).await;
         died.set_tags("bucket", "x", None, colour("red")).await.unwrap();
-        let newest = late.paths(0, "m").await.pop().unwrap();
+        let record = newest(&late, 0, "m").await;
         let engine = now.open(&[]).await;
         engine.set_tags("bucket", "x", None, colour("blue")).await.unwrap();
         for store in 0..landed {
-            let record = late.stores[store].1.get(&newest).await.unwrap().bytes().await.unwrap();
-            now.stores[store].1.put(&newest, record.into()).await.unwrap();
+            land(&late, &now, store, &record).await;
         }
         sweep(&engine).await;
         for engine in [engine, now.open(&[]).await] {
