@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::core::{Core, lock};
 use crate::engine::EngineConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::DataId;
 
 /// What is known of the history, and why no writes are taken.
 #[derive(Debug)]
@@ -19,6 +20,17 @@ pub(crate) struct Certainty {
     partial: AtomicBool,
     /// How often this process has made the catalog anew.
     rebuilds: AtomicU64,
+    late: Mutex<Option<Late>>,
+}
+
+/// An earlier process did not end well: records that it wrote may land until the grace time is over, and name segments that
+/// were there. Copies of objects and completed uploads are such.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Late {
+    /// Ids of that time have a smaller millisecond.
+    pub before_ms: u64,
+    /// What a sweep sees that begins from then on is all that is to land: milliseconds since the Unix epoch.
+    pub until_ms: u64,
 }
 
 impl Certainty {
@@ -29,6 +41,7 @@ impl Certainty {
             left_out: AtomicBool::new(false),
             partial: AtomicBool::new(false),
             rebuilds: AtomicU64::new(0),
+            late: Mutex::default(),
         }
     }
 }
@@ -56,6 +69,19 @@ impl Core {
     /// Says whether records were taken for garbage while backends were away.
     pub fn set_left_out(&self, left_out: bool) {
         self.certainty.left_out.store(left_out, Ordering::SeqCst);
+    }
+
+    pub fn late(&self) -> Option<Late> {
+        *lock(&self.certainty.late)
+    }
+
+    pub fn set_late(&self, late: Option<Late>) {
+        *lock(&self.certainty.late) = late;
+    }
+
+    /// Whether a record that an earlier process wrote may land and name this segment, though nothing does now.
+    pub fn may_be_named(&self, id: DataId) -> bool {
+        self.late().is_some_and(|late| id.unix_ms() < late.before_ms)
     }
 
     /// How often the catalog was made anew: whoever looked before must look again.

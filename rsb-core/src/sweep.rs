@@ -15,7 +15,7 @@ use crate::files::{Ask, delete_files};
 use crate::format::manifest::{Body, Record, SegmentView};
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
-use crate::recover::{catch_up, decide, is_in_doubt, list_all, load_batch, unneeded};
+use crate::recover::{all_has_landed, catch_up, decide, is_in_doubt, list_all, load_batch, unneeded};
 use crate::repair::lines::is_forgotten;
 use crate::watch;
 use crate::write::cleanup::remove_batch;
@@ -54,6 +54,7 @@ async fn sweep_once(
     report: &mut SweepReport,
 ) -> Result<bool> {
     (report.too_young, report.foreign) = (0, 0);
+    let began_ms = core.env.now_ms();
     // What looks like garbage may be a write whose acknowledgement the catalog lost: adopt it first.
     let whole = core.whole.read().await;
     let rebuilds = core.rebuilds();
@@ -71,6 +72,9 @@ async fn sweep_once(
         report.undecided = unreachable.is_empty();
         report.unreachable = unreachable;
         return Ok(true);
+    }
+    if !request.dry_run {
+        all_has_landed(core, began_ms).await?;
     }
     report.uploads_expired += expire(core, request.dry_run).await?;
     let mut sweep =
@@ -168,7 +172,8 @@ impl Sweep<'_> {
                 if views.iter().any(|view| view.get(index).is_some_and(|name| *name == backend)) {
                     continue;
                 }
-                let old = id.unix_ms() < self.horizon_ms && u64::try_from(modified_ms).unwrap_or(0) < self.horizon_ms;
+                let horizon_ms = if core.may_be_named(id) { 0 } else { self.horizon_ms };
+                let old = id.unix_ms() < horizon_ms && u64::try_from(modified_ms).unwrap_or(0) < horizon_ms;
                 let is_used = held.contains(&id.0) || first_arriving.is_some_and(|first| id >= first);
                 if !old || is_used {
                     report.too_young += 1;

@@ -28,6 +28,7 @@ pub(super) async fn start_up(core: &Arc<Core>) -> Result<()> {
         catalog.sync().await?;
     }
     if clean {
+        recover::expect_late_as_before(core).await?;
         return Ok(());
     }
     core.doubt_uploads_so_far();
@@ -45,6 +46,7 @@ pub(super) async fn start_up(core: &Arc<Core>) -> Result<()> {
     catalog.set_value(PARTIAL, None).await?;
     core.env.outlive_earlier();
     keep_first_id(core).await?;
+    recover::expect_late(core).await?;
     catalog.sync().await?;
     recover::judge_certainty(core, &report);
     Ok(())

@@ -6,6 +6,7 @@
 
 mod batches;
 mod kept;
+mod late;
 mod markers;
 mod reconcile;
 mod short;
@@ -17,6 +18,7 @@ use futures::StreamExt;
 
 pub(crate) use self::batches::{Loaded, list_all, load_batch, load_enough};
 use self::kept::Kept;
+pub(crate) use self::late::{all_has_landed, expect_late, expect_late_as_before};
 pub(crate) use self::markers::{
     add_marker, admit, init_marker, init_markers, is_torn, read_marker, write_marker, wrong_marker,
 };
@@ -278,9 +280,9 @@ pub(crate) async fn rebuild(core: &Arc<Core>, progress: &Progress) -> Result<Reb
         tracing::warn!(%error, "uploads in progress and the ledger cannot be kept");
         Kept::default()
     });
-    // Which moves go on is known to the catalog alone, and where ids began.
+    // Which moves go on is known to the catalog alone, where ids began, and what may land.
     let mut known = Vec::new();
-    for name in [crate::moves::JOURNAL, IDS_FROM] {
+    for name in [crate::moves::JOURNAL, IDS_FROM, late::LATE] {
         known.push((name, catalog.value(name).await?));
     }
     catalog.clear().await?;
@@ -304,10 +306,11 @@ pub(crate) async fn is_in_doubt(core: &Core) -> Result<bool> {
     Ok(core.catalog.value(UNDECIDED).await?.is_some())
 }
 
-/// Which of these segments nothing needs: nothing names them, and nothing in doubt may have replaced what did. Asked of a whole
-/// catalog, which is held.
+/// Which of these segments nothing needs: nothing names them, or may yet, and nothing in doubt may have replaced what did. Asked
+/// of a whole catalog, which is held.
 pub(crate) async fn unneeded(core: &Core, ids: &[DataId]) -> Result<Vec<DataId>> {
-    let unnamed = core.catalog.unreferenced(ids).await?;
+    let ids: Vec<DataId> = ids.iter().copied().filter(|id| !core.may_be_named(*id)).collect();
+    let unnamed = core.catalog.unreferenced(&ids).await?;
     Ok(if is_in_doubt(core).await? { Vec::new() } else { unnamed })
 }
 

@@ -1,10 +1,11 @@
 //! What was never acknowledged, and cannot be told from what was: nothing acknowledged goes for it, and it goes when it can be.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use rsb_core::catalog::Precondition;
+use rsb_core::catalog::{MemoryCatalog, Precondition};
 use rsb_core::upkeep::HealConfig;
 use rsb_core::*;
 
@@ -92,8 +93,46 @@ async fn nothing_is_deleted_beside_what_was_replaced_by_what_is_in_doubt() {
     assert_whole(&engine).await;
 }
 
-/// A copy that was never acknowledged, written by a process that ended: its record comes late, when what it was copied from
-/// is deleted, and cannot be told from what was acknowledged while a backend is away.
+/// A copy that was never acknowledged, written by a process that died: its record comes late, when what it was copied from is
+/// deleted. What it names is still there, whether the next process goes on or was closed well meanwhile.
+#[tokio::test]
+async fn a_copy_that_comes_late_can_be_read() {
+    let (old, bytes) = (content(9000, 1), content(9000, 2));
+    for landed in 1..=3 {
+        for closed in [false, true] {
+            let mut world = World::new(2, 1, 3);
+            world.config.grace = Duration::from_secs(3600);
+            let engine = with_bucket(&world).await;
+            put(&engine, "y", &old).await.unwrap();
+            put(&engine, "x", &bytes).await.unwrap();
+            let now = world.fork();
+            engine.copy(("bucket", "x"), ("bucket", "y"), Precondition::None).await.unwrap();
+            let record = newest(&world, 0, "m").await;
+            let catalog = Arc::new(MemoryCatalog::new());
+            let mut engine = now.open_with(catalog.clone(), &[]).await.unwrap();
+            if closed {
+                engine.close().await.unwrap();
+                engine = now.open_with(catalog, &[]).await.unwrap();
+            }
+            delete(&engine, "x").await.unwrap();
+            assert_eq!(sweep(&engine).await.shards_removed, 0);
+            for store in 0..landed {
+                land(&world, &now, store, &record).await;
+            }
+            sweep(&engine).await;
+            assert!(get(&engine, "y", None).await.unwrap() == bytes, "{landed} landed");
+            outlive_earlier(&now, &engine).await;
+            engine.heal(&HealConfig::default()).await.unwrap();
+            assert_whole(&engine).await;
+            delete(&engine, "y").await.unwrap();
+            engine.close().await.unwrap();
+            assert!(now.files("s").await.is_empty(), "nothing can land any more");
+        }
+    }
+}
+
+/// The same later than the grace time: nobody waits for it, and it cannot be told from what was acknowledged while a backend is
+/// away.
 #[tokio::test]
 async fn what_comes_late_and_names_what_was_deleted_is_unreadable() {
     let world = World::new(2, 1, 3);
@@ -104,6 +143,7 @@ async fn what_comes_late_and_names_what_was_deleted_is_unreadable() {
     engine.copy(("bucket", "x"), ("bucket", "y"), Precondition::None).await.unwrap();
     let record = newest(&world, 0, "m").await;
     let engine = now.open(&[]).await;
+    outlive_earlier(&now, &engine).await;
     delete(&engine, "x").await.unwrap();
     until(|| async { now.files("s").await.len() == 3 }).await;
     land(&world, &now, 0, &record).await;

@@ -115,6 +115,7 @@ async fn parts_become_an_object_without_a_byte_being_moved() {
             .await
             .unwrap();
         assert!(report.damaged.is_empty(), "{report:?}");
+        outlive_earlier(&world, &engine).await;
         delete(&engine, "big").await.unwrap();
         engine.close().await.unwrap();
         assert!(shards(&world).await.is_empty());

@@ -206,6 +206,12 @@ pub async fn sweep(engine: &Engine) -> SweepReport {
     engine.sweep(SweepRequest::default(), &Progress::default()).await.unwrap()
 }
 
+/// Time goes by, until nothing of an earlier process can be on its way any more.
+pub async fn outlive_earlier(world: &World, engine: &Engine) {
+    world.clock.turn(2 * HOUR_MS);
+    sweep(engine).await;
+}
+
 /// A new repository with a bucket.
 pub async fn with_bucket(world: &World) -> Engine {
     world.init().await;

@@ -179,6 +179,7 @@ async fn shards_that_a_copy_still_names_are_never_swept() {
             engine.close().await.unwrap();
         }
         let engine = world.open(&[]).await;
+        outlive_earlier(&world, &engine).await;
         delete(&engine, "b").await.unwrap();
         engine.close().await.unwrap();
         assert!(world.files("s").await.is_empty(), "the last name went");

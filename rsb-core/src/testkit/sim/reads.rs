@@ -13,12 +13,23 @@ use crate::{Engine, ErrorKind};
 
 impl Sim {
     /// What may be asked of reads now.
-    pub fn strictness(&self, engine: &Engine) -> Strictness {
+    pub async fn strictness(&self, engine: &Engine) -> Result<Strictness, Broken> {
+        // A write passes over a backend of which the breaker has not seen yet that it is well: what is short by that, and not
+        // healed, survives the loss of fewer than m.
+        let others_short = self.is_short_elsewhere().await?;
         let state = self.world.lock();
         let others_ill =
             (0..state.disks.len()).any(|disk| state.disks[disk].fault.is_some() && !self.illness.ill.contains(&disk));
-        let calm = !others_ill && self.calm_from.is_none_or(|from| Instant::now() >= from);
-        Strictness { reads: calm, history: !engine.core.is_uncertain() && !self.shaky }
+        let calm = !others_ill && !others_short && self.calm_from.is_none_or(|from| Instant::now() >= from);
+        Ok(Strictness { reads: calm, history: !engine.core.is_uncertain() && !self.shaky })
+    }
+
+    /// Whether something is noted to be missing on a backend that is not ill.
+    async fn is_short_elsewhere(&self) -> Result<bool, Broken> {
+        let Some(catalog) = &self.catalog else { return Ok(false) };
+        let lines = catalog.ledger_after(None, 10_000).await.map_err(|e| format!("the catalog: {e}"))?;
+        let ill: Vec<String> = self.illness.ill.iter().map(|disk| format!("b{disk}")).collect();
+        Ok(lines.iter().any(|line| !ill.contains(&line.backend)))
     }
 
     /// Reads the newest of every key, while nothing is going on, and holds it against the model.
@@ -35,7 +46,7 @@ impl Sim {
         let layout = self.layout.clone();
         let actor = Actor { engine: engine.clone(), world: self.world.clone(), layout, alone: true };
         for key in 0..KEYS {
-            let before = self.strictness(engine);
+            let before = self.strictness(engine).await?;
             let mut told = actor.get(key, None, None).await;
             // It is made anew as what was in doubt can be told now: that ends.
             while engine.core.check_catalog_whole().is_err() {
@@ -43,7 +54,7 @@ impl Sim {
                 told = actor.get(key, None, None).await;
             }
             let told = told.unwrap_or_else(|error| Told::Failed(error.kind(), error.to_string()));
-            let after = self.strictness(engine);
+            let after = self.strictness(engine).await?;
             let strict = Strictness {
                 reads: before.reads && after.reads && (open_too || !self.model.is_open(key)),
                 history: before.history && after.history,

@@ -123,7 +123,7 @@ impl Sim {
         if ops.iter().any(|(_, op)| matches!(op, Op::Sweep)) {
             self.forget_what_was();
         }
-        let before = self.strictness(engine);
+        let before = self.strictness(engine).await?;
         let alone = plan.len() == 1;
         *crate::core::lock(&self.underway) = plan.iter().map(|planned| (planned.clone(), None)).collect();
         let actor = Actor { engine: engine.clone(), world: self.world.clone(), layout: self.layout.clone(), alone };
@@ -136,7 +136,7 @@ impl Sim {
         }))
         .await;
         let tales = std::mem::take(&mut *crate::core::lock(&self.underway));
-        let after = self.strictness(engine);
+        let after = self.strictness(engine).await?;
         // While the catalog is made anew the history is not all there yet.
         let rebuilds = ops.iter().any(|(_, op)| matches!(op, Op::Rebuild)) && ops.len() > 1;
         let history = before.history && after.history && !rebuilds;
