@@ -295,6 +295,13 @@ async fn new_objects_keep_away_until_it_is_cancelled() {
 async fn a_move_waits_when_it_is_told_to_and_only_one_runs() {
     let world = World::new(2, 1, 5);
     let (engine, _) = lived_in(&world).await;
+    // Where shards go is chance.
+    for i in 0.. {
+        if !world.paths(0, "s").await.is_empty() {
+            break;
+        }
+        put(&engine, &format!("x{i}"), &content(5000, i)).await.unwrap();
+    }
     let progress = Progress::new();
     progress.pause(true);
     let (mover, watched) = (engine.clone(), progress.clone());
