@@ -64,6 +64,7 @@ async fn sweep_once(
         report.unreachable = caught_up.unreachable;
         return Ok(true);
     }
+    all_has_landed(core, began_ms).await?;
     // Nothing may go that was replaced by what is in doubt. All backends can be seen now, so it can be told.
     if !request.dry_run
         && let Err(unreachable) = decide(core, progress).await?
@@ -72,9 +73,6 @@ async fn sweep_once(
         report.undecided = unreachable.is_empty();
         report.unreachable = unreachable;
         return Ok(true);
-    }
-    if !request.dry_run {
-        all_has_landed(core, began_ms).await?;
     }
     report.uploads_expired += expire(core, request.dry_run).await?;
     let mut sweep =
