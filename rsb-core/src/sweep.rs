@@ -1,18 +1,21 @@
 //! Sweep: removes what no manifest names, once it is older than the grace time, and drops tombstones when every copy of
 //! what they killed is known to be gone. While any backend cannot be reached, nothing is deleted.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod strays;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use object_store::path::Path;
 
+use self::strays::Named;
 use crate::api::{Progress, SweepReport, SweepRequest};
 use crate::catalog::{Holder, HolderState, LedgerItem};
 use crate::core::Core;
 use crate::env::Flaw;
 use crate::error::{Error, Result};
 use crate::files::{Ask, delete_files};
-use crate::format::manifest::{Body, Record, SegmentView};
+use crate::format::manifest::Record;
 use crate::format::paths;
 use crate::id::{BatchId, DataId};
 use crate::recover::{all_has_landed, catch_up, decide, is_in_doubt, list_all, load_batch, unneeded};
@@ -53,7 +56,7 @@ async fn sweep_once(
     progress: &Progress,
     report: &mut SweepReport,
 ) -> Result<bool> {
-    (report.too_young, report.foreign) = (0, 0);
+    (report.too_young, report.foreign, report.misplaced) = (0, 0, 0);
     let began_ms = core.env.now_ms();
     // What looks like garbage may be a write whose acknowledgement the catalog lost: adopt it first.
     let whole = core.whole.read().await;
@@ -158,36 +161,44 @@ impl Sweep<'_> {
         }
         let first_arriving = core.first_arriving();
         let held = core.held_by_now().await;
-        let named = self.named_shards().await?;
-        let mut garbage: Vec<(DataId, String, Path, u64)> = Vec::new();
-        for (backend, files) in listed.files {
+        let named = Named::in_catalog(core).await?;
+        let mut garbage: Vec<(DataId, usize, String, Path, u64)> = Vec::new();
+        for (backend, files) in &listed.files {
             for (parsed, size, modified_ms, path) in files {
-                let Some((id, index)) = parsed else {
+                let Some((id, index)) = *parsed else {
                     report.foreign += 1;
                     continue;
                 };
-                let views = named.get(&id).map(Vec::as_slice).unwrap_or_default();
-                if views.iter().any(|view| view.get(index).is_some_and(|name| *name == backend)) {
+                if named.names(id, index, backend) {
                     continue;
                 }
                 let horizon_ms = if core.may_be_named(id) { 0 } else { self.horizon_ms };
-                let old = id.unix_ms() < horizon_ms && u64::try_from(modified_ms).unwrap_or(0) < horizon_ms;
+                let old = id.unix_ms() < horizon_ms && u64::try_from(*modified_ms).unwrap_or(0) < horizon_ms;
                 let is_used = held.contains(&id.0) || first_arriving.is_some_and(|first| id >= first);
                 if !old || is_used {
                     report.too_young += 1;
                 } else {
-                    garbage.push((id, backend.clone(), path, size));
+                    garbage.push((id, index, backend.clone(), path.clone(), *size));
                 }
             }
         }
-        let free = self.free(garbage.iter().map(|(id, ..)| *id).filter(|id| !named.contains_key(id)).collect()).await?;
+        let free = self.free(garbage.iter().map(|(id, ..)| *id).filter(|id| !named.contains(*id)).collect()).await?;
         // Where a shard lies besides what is named may be what something names that was replaced by what is in doubt.
         let strays_go = !is_in_doubt(core).await?;
-        garbage.retain(|(id, ..)| if named.contains_key(id) { strays_go } else { free.contains(id) });
+        garbage.retain(|(id, ..)| if named.contains(*id) { strays_go } else { free.contains(id) });
+        let files = listed.files.iter().flat_map(|(backend, files)| files.iter().map(move |file| (backend, file)));
+        let shards = files.filter_map(|(backend, (parsed, size, ..))| {
+            let (id, index) = (*parsed)?;
+            Some((id, index, *size, backend.clone()))
+        });
+        let needed = named.needed(garbage.iter().map(|(id, index, _, _, size)| (*id, *index, *size)), shards);
+        garbage.retain(|(id, index, ..)| !needed.contains_key(&(*id, *index)));
+        report.misplaced += needed.len() as u64;
         report.shards_removed += garbage.len() as u64;
         report.bytes_removed += garbage.iter().map(|(.., size)| size).sum::<u64>();
         if !self.dry_run {
-            let files = garbage.into_iter().map(|(_, backend, path, _)| (backend, path));
+            strays::note(core, &needed).await?;
+            let files = garbage.into_iter().map(|(_, _, backend, path, _)| (backend, path));
             let left = delete_files(core, files.collect::<Vec<_>>(), Ask::All).await;
             report.shards_removed -= left.len() as u64;
         }
@@ -206,44 +217,6 @@ impl Sweep<'_> {
             leases.remove(free.iter().map(|id| id.0));
         }
         Ok(free)
-    }
-
-    /// For every data id that a live version points at, the backend of each shard: two that share it may name different ones
-    /// for a moment.
-    async fn named_shards(&self) -> Result<Named> {
-        // Parts before versions: one that is completed meanwhile has been seen as a part.
-        let mut named = self.named_by_parts().await?;
-        let mut after = None;
-        loop {
-            let page = self.core.catalog.versions_after(after.clone(), 1000).await?;
-            let Some(last) = page.last() else { return Ok(named) };
-            after = Some((last.manifest.bucket.clone(), last.manifest.key.clone(), last.manifest.version));
-            for entry in &page {
-                let Body::Segments(body) = &entry.manifest.body else { continue };
-                for view in body.views() {
-                    name(&mut named, &view);
-                }
-            }
-        }
-    }
-
-    /// The same for the parts of open uploads.
-    async fn named_by_parts(&self) -> Result<Named> {
-        let catalog = &self.core.catalog;
-        let mut named = Named::new();
-        let mut after = None;
-        loop {
-            let page = catalog.uploads_after(after, 1000).await?;
-            let Some(last) = page.last() else { return Ok(named) };
-            after = Some(last.id);
-            for upload in page {
-                for part in catalog.parts(upload.id, 0, usize::MAX).await? {
-                    for view in part.body.views() {
-                        name(&mut named, &view);
-                    }
-                }
-            }
-        }
     }
 
     /// Unknown manifest files. Whether every file is known (or gone), so that nothing hidden could be killed by a tombstone.
@@ -363,16 +336,6 @@ impl Sweep<'_> {
                 }
             }
         }
-    }
-}
-
-/// The places of each segment's shards, as each that names it has them.
-type Named = HashMap<DataId, Vec<Vec<String>>>;
-
-fn name(named: &mut Named, view: &SegmentView<'_>) {
-    let places = named.entry(view.data_id).or_default();
-    if !places.iter().any(|known| known.iter().eq(view.backends.iter())) {
-        places.push(view.backends.iter().map(|b| (*b).to_owned()).collect());
     }
 }
 

@@ -248,8 +248,12 @@ fn garbage_text(report: &SweepReport, dry_run: bool) -> String {
     if report.undecided {
         return "nothing was removed: of some records too few copies or shards are there, and what they replaced is kept; see that the backends have room, run `rsb repair`, then sweep again".into();
     }
+    let misplaced = match report.misplaced {
+        0 => String::new(),
+        n => format!("; {} not where named, kept where it is: run `rsb repair`", count(n, "shard")),
+    };
     format!(
-        "{}, {} and {} {}, {}; {} of garbage younger than the grace time",
+        "{}, {} and {} {}, {}; {} of garbage kept for the grace time{misplaced}",
         count(report.shards_removed, "shard"),
         count(report.batches_removed, "manifest file"),
         count(report.tombstones_dropped, "tombstone"),

@@ -254,8 +254,11 @@ pub struct SweepReport {
     pub uploads_expired: u64,
     /// Bytes removed.
     pub bytes_removed: u64,
-    /// Files that are garbage but younger than the grace time.
+    /// Files that are garbage and kept for the grace time: since they were written, or since a process before this one crashed.
     pub too_young: u64,
+    /// Shards that lie where nothing names them, and are missing where they are named: they stay until a repair has put them there.
+    #[serde(default)]
+    pub misplaced: u64,
     /// Files that are not this program's, left alone.
     pub foreign: u64,
     /// Backends that could not be reached: while there is one, nothing in doubt is deleted.

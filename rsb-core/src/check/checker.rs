@@ -16,6 +16,7 @@ use crate::format::batch::{Extent, read_copy};
 use crate::format::manifest::Body;
 use crate::format::paths;
 use crate::id::DataId;
+use crate::read::elsewhere;
 use crate::read::piece::Piece;
 
 /// Random blocks of each shard that a sample reads.
@@ -170,7 +171,7 @@ impl Checker {
         let looks = futures::stream::iter(0..piece.shards.len())
             .map(|index| async move { (index, self.look_at_shard(piece, index).await) });
         let results: Vec<_> = looks.buffered(16).collect().await;
-        let mut good = 0;
+        let (mut good, mut lost) = (0, Vec::new());
         for (index, result) in results {
             match result {
                 Ok(bytes) => {
@@ -178,10 +179,37 @@ impl Checker {
                     seen.bytes_read += bytes;
                     seen.sound.push(piece.ledger_item(index));
                 }
-                Err(fault) => {
-                    let backend = piece.shards[index].as_ref().map_or("", |at| at.backend.as_str());
-                    seen.lose(piece.ledger_item(index), finding(&fault, backend, Some(segment), index as u16));
-                }
+                Err(fault) => lost.push((index, fault)),
+            }
+        }
+        if good < piece.scheme.k() {
+            good += self.look_elsewhere(piece, &mut lost, seen).await;
+        }
+        for (index, fault) in lost {
+            let backend = piece.shards[index].as_ref().map_or("", |at| at.backend.as_str());
+            seen.lose(piece.ledger_item(index), finding(&fault, backend, Some(segment), index as u16));
+        }
+        good
+    }
+
+    /// Where too few shards are where they are named: how many of the others are good elsewhere. A read finds them too.
+    async fn look_elsewhere(&self, piece: &Piece, lost: &mut [(usize, Fault)], seen: &mut Seen) -> usize {
+        let name_of = |index: usize| piece.shards[index].as_ref().map_or("", |at| at.backend.as_str());
+        if !lost.iter().any(|(index, fault)| elsewhere::may_be(&self.core, name_of(*index), fault.kind)) {
+            return 0;
+        }
+        let indices: Vec<usize> = lost.iter().map(|(index, _)| *index).collect();
+        let found = elsewhere::seek(&self.core, piece, &indices, &elsewhere::named_places(piece)).await;
+        let mut good = 0;
+        for (index, at) in found {
+            let mut there = piece.clone();
+            let name = at.backend.clone();
+            there.shards[index] = Some(at);
+            let Ok(bytes) = self.look_at_blocks(&there, index).await else { continue };
+            seen.bytes_read += bytes;
+            good += 1;
+            for (_, fault) in lost.iter_mut().filter(|(lost, _)| *lost == index) {
+                fault.detail.push_str(&format!(", but on backend {name:?}"));
             }
         }
         good
@@ -198,6 +226,11 @@ impl Checker {
             None => size_of(backend, &at.path).await?,
         };
         same_size(size, piece.file_len())?;
+        self.look_at_blocks(piece, index).await
+    }
+
+    /// Reads as much of a shard as the depth asks for.
+    async fn look_at_blocks(&self, piece: &Piece, index: usize) -> Result<u64, Fault> {
         let stripes = piece.layout.stripes();
         match self.depth {
             Depth::Inventory => Ok(0),

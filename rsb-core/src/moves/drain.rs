@@ -15,13 +15,14 @@ use super::segments::{Versions, on};
 use crate::api::DrainProof;
 use crate::backend::{Backend, Role};
 use crate::catalog::{BatchRow, HolderState, LedgerEntry, LedgerItem};
-use crate::core::Core;
+use crate::core::{Core, lock};
 use crate::env::Flaw;
 use crate::error::{Error, Result};
 use crate::files::{Ask, delete, error_sentence};
 use crate::format::paths;
 use crate::id::DataId;
 use crate::placement;
+use crate::read::elsewhere::is_there;
 use crate::read::piece::Piece;
 use crate::recover::is_in_doubt;
 use crate::write::cleanup::remove_batch;
@@ -183,9 +184,15 @@ impl Mover<'_> {
                 self.progress.check()?;
                 // One that is new may have been named since.
                 let referrers = self.core.catalog.referrers(*id).await?;
-                let is_named =
-                    Piece::views(&referrers, *id).any(|(_, piece)| on(&piece, from).any(|here| here == *index));
+                let views: Vec<Piece> = Piece::views(&referrers, *id).map(|(_, piece)| piece).collect();
+                let is_named = views.iter().any(|piece| on(piece, from).any(|here| here == *index));
                 if is_named && !is_blind {
+                    continue;
+                }
+                if let Some(named) = self.lacks(&views, *index).await {
+                    self.failed(format!(
+                        "shard {index} of segment {id} stays on backend {from:?}: {named:?} should have it and has not, or does not answer; run `rsb repair`, then this again"
+                    ));
                     continue;
                 }
                 // What was replaced by what is in doubt may share the segment, and name it here.
@@ -199,6 +206,22 @@ impl Mover<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A backend that should have a shard and does not show it: what lies elsewhere may be the last one. Nobody asks for what this
+    /// move has brought, and read back.
+    async fn lacks(&self, views: &[Piece], index: usize) -> Option<String> {
+        for piece in views {
+            let Some(at) = piece.shards.get(index).and_then(Option::as_ref) else { continue };
+            if lock(&self.brought).contains(&(piece.data_id, index, at.backend.clone())) {
+                continue;
+            }
+            self.meter.read(&at.backend, 1, 0);
+            if !is_there(self.core, piece, index, &at.backend).await {
+                return Some(at.backend.clone());
+            }
+        }
+        None
     }
 
     /// Takes out of the ledger what it has of the backend and is whole elsewhere.

@@ -23,6 +23,7 @@ mod target;
 mod throttle;
 mod work;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
@@ -36,6 +37,7 @@ pub(crate) use self::work::plan_work;
 use crate::api::{Move, MoveReport, MoveState, MoveTask, Progress};
 use crate::core::{Core, lock};
 use crate::error::{Error, ErrorKind, Result};
+use crate::id::DataId;
 use crate::write::commit::Committer;
 
 /// Failures told of; the others are counted.
@@ -58,6 +60,8 @@ pub(crate) struct Mover<'a> {
     parallel: usize,
     meter: Meter,
     report: Mutex<MoveReport>,
+    /// Shards that this process has brought to a backend, and read back there.
+    brought: Mutex<HashSet<(DataId, usize, String)>>,
 }
 
 impl Mover<'_> {
@@ -102,6 +106,7 @@ pub(crate) async fn run(
         parallel: order.pace.parallel.unwrap_or(PARALLEL).clamp(1, MOST_PARALLEL),
         meter: Meter::of(core, &before.actual),
         report: Mutex::new(before),
+        brought: Mutex::default(),
     };
     let start = Instant::now();
     let result = match &order.task {

@@ -6,9 +6,9 @@ use object_store::PutPayload;
 use super::Mover;
 use crate::backend::Backend;
 use crate::check::verify_shard;
+use crate::core::lock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::files::{Fault, get_all, put};
-use crate::format::paths;
 use crate::format::shard::{HEADER_LEN, ShardHeader};
 use crate::health::Op;
 use crate::read::piece::{Piece, ShardAt};
@@ -32,11 +32,7 @@ impl Mover<'_> {
             Ok(bytes) => (PutPayload::from_bytes(bytes), false),
             Err(_) => (self.rebuild(piece, index, object).await?, true),
         };
-        let at = ShardAt {
-            backend: to.name().to_owned(),
-            path: paths::shard(piece.data_id, index),
-            base: HEADER_LEN as u64,
-        };
+        let at = ShardAt::of_segment(to.name(), piece.data_id, index);
         put(to, &at.path, payload).await.map_err(|fault| failed("written", to, &fault))?;
         self.meter.write(to.name(), len);
         let mut there = piece.clone();
@@ -45,6 +41,7 @@ impl Mover<'_> {
         // The header, and the blocks behind it.
         self.meter.read(to.name(), 2, len);
         read.map_err(|fault| failed("read back", to, &fault))?;
+        lock(&self.brought).insert((piece.data_id, index, to.name().to_owned()));
         self.note(|report| {
             report.shards += 1;
             report.rebuilt += u64::from(rebuilt);

@@ -1,8 +1,9 @@
 //! Reading: verified blocks of the best k shards, in order, within the memory bound.
 //!
-//! Order to read: [`piece`] (what is where), [`rank`] (which shards first), [`shard_reader`] (one shard), [`stripes`] (first k of n), this file (an object),
-//! [`ranges`] (several ranges of one).
+//! Order to read: [`piece`] (what is where), [`rank`] (which shards first), [`shard_reader`] (one shard), [`stripes`] (first k of n),
+//! [`elsewhere`] (shards that are not where they are named), this file (an object), [`ranges`] (several ranges of one).
 
+pub(crate) mod elsewhere;
 pub(crate) mod piece;
 pub(crate) mod ranges;
 mod rank;

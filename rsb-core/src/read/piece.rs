@@ -21,6 +21,13 @@ pub(crate) struct ShardAt {
     pub base: u64,
 }
 
+impl ShardAt {
+    /// Where a segment's shard lies on a backend.
+    pub fn of_segment(backend: &str, data_id: DataId, index: usize) -> Self {
+        Self { backend: backend.to_owned(), path: paths::shard(data_id, index), base: shard::HEADER_LEN as u64 }
+    }
+}
+
 /// The shards of a segment, or of an inline object.
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
@@ -39,13 +46,11 @@ impl Piece {
     /// A segment.
     pub fn of_segment(view: &SegmentView<'_>) -> Self {
         let scheme = view.scheme.scheme;
-        let shards = view.backends.iter().enumerate().map(|(index, backend)| {
-            Some(ShardAt {
-                backend: (*backend).to_owned(),
-                path: paths::shard(view.data_id, index),
-                base: shard::HEADER_LEN as u64,
-            })
-        });
+        let shards = view
+            .backends
+            .iter()
+            .enumerate()
+            .map(|(index, backend)| Some(ShardAt::of_segment(backend, view.data_id, index)));
         Self {
             data_id: view.data_id,
             scheme,

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(crate) use self::sources::WINDOW;
+use super::elsewhere::{self, Known};
 use super::piece::Piece;
 use super::rank::{Ranking, ShardFault, rank};
 use super::shard_reader::{Heard, ShardReader};
@@ -44,6 +45,10 @@ pub(crate) struct StripeReader {
     /// Shards on backends that nothing is known against.
     well: BTreeSet<usize>,
     faults: Vec<ShardFault>,
+    /// Backends that are not asked.
+    avoid: Vec<String>,
+    /// Where shards were looked for.
+    known: Known,
     blocks: BTreeMap<u64, Vec<Option<Bytes>>>,
     send: mpsc::UnboundedSender<Heard>,
     receive: mpsc::UnboundedReceiver<Heard>,
@@ -70,6 +75,8 @@ impl StripeReader {
             candidates,
             well,
             faults,
+            avoid: avoid.to_vec(),
+            known: elsewhere::named_places(&piece),
             blocks: BTreeMap::new(),
             send,
             receive,
@@ -162,7 +169,7 @@ impl StripeReader {
             if self.is_complete(stripe, wanted) {
                 break;
             }
-            self.open_for_lost(stripe, wanted)?;
+            self.open_for_lost(stripe, wanted).await?;
             let patience = self.patience(stripe);
             match tokio::time::timeout_at(since + patience, self.next_heard()).await {
                 Ok(Some(heard)) => self.hear(heard).await?,

@@ -18,6 +18,7 @@ use crate::format::batch::BatchImage;
 use crate::format::manifest::{Body, Manifest, Record};
 use crate::format::paths;
 use crate::id::DataId;
+use crate::read::elsewhere::{named_places, seek};
 use crate::read::piece::Piece;
 use crate::scheme::Scheme;
 
@@ -272,7 +273,26 @@ async fn good_shards(core: &Core, piece: &Piece, look: Look) -> GoodShards {
             Err(FaultKind::Corrupt) => seen.lost.push((index, backend, LedgerReason::Corrupt)),
         }
     }
+    if seen.good < piece.scheme.k() {
+        seen.good += good_elsewhere(core, piece, &seen.lost, look).await;
+    }
     seen
+}
+
+/// How many of the shards that are not where they are named are good on other backends, where a read finds them too.
+async fn good_elsewhere(core: &Core, piece: &Piece, lost: &[(usize, String, LedgerReason)], look: Look) -> usize {
+    if !lost.iter().any(|(.., reason)| *reason == LedgerReason::Missing) {
+        return 0;
+    }
+    let lost: Vec<usize> = lost.iter().map(|(index, ..)| *index).collect();
+    let found = seek(core, piece, &lost, &named_places(piece)).await;
+    let (mut there, found) = (piece.clone(), found.into_iter());
+    let indices: Vec<usize> = found.map(|(index, at)| (there.shards[index] = Some(at), index).1).collect();
+    let Look::Blocks = look else { return indices.len() };
+    let there = &there;
+    let reads = stream::iter(indices)
+        .map(|index| async move { verify_shard(core, there, index, 0..there.layout.stripes()).await.is_ok() });
+    reads.buffer_unordered(SHARDS_AT_ONCE).filter(|good| std::future::ready(*good)).count().await
 }
 
 /// Refuses to name segments once more, or anew, of which it cannot be told whether they were ever acknowledged: with that

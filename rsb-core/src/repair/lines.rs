@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::plan::{holders_in, targets};
 use crate::api::{Finding, FindingKind};
-use crate::catalog::{BatchRow, HolderState, LedgerEntry, LedgerItem};
+use crate::catalog::{BatchRow, Entry, HolderState, LedgerEntry, LedgerItem};
 use crate::check::verify_shard;
 use crate::core::Core;
 use crate::error::Result;
@@ -98,7 +98,8 @@ pub(crate) async fn plan_segment(
 ) -> Result<Healing> {
     let mut healing = Healing::new();
     let referrers = core.catalog.referrers(id).await?;
-    let Some((_, piece)) = Piece::views(&referrers, id).next() else {
+    let views = distinct_views(&referrers, id);
+    let Some(first) = views.first() else {
         // In a catalog that is being made anew nothing is named yet.
         let _whole = core.hold_whole().await?;
         if !is_forgotten(core, id).await? {
@@ -108,32 +109,20 @@ pub(crate) async fn plan_segment(
         }
         return healing.drop(core, &items(lines)).await;
     };
-    let shard_len = piece.file_len();
-    let (mut lost, mut sound) = (Vec::new(), Vec::new());
-    let urgent = lines.len() >= piece.scheme.m();
-    for line in lines {
-        let LedgerItem::Shard { index, .. } = line.item else { continue };
-        let Some(at) = piece.shards.get(usize::from(index)).and_then(Option::as_ref) else {
-            sound.push(line.item.clone());
-            continue;
-        };
-        let kind = if is_away(core, &at.backend) {
-            if !urgent && config.waits(core, line) {
-                healing.waiting += 1;
-                continue;
-            }
-            FindingKind::Unreachable
-        } else if is_sound(core, &piece, usize::from(index), shard_len, &mut healing.cost).await {
-            sound.push(line.item.clone());
-            continue;
-        } else {
-            FindingKind::ShardMissing
-        };
-        lost.push(finding(&at.backend, kind, Some(0), index));
+    let shard_len = first.file_len();
+    let mut sound: BTreeSet<LedgerItem> = lines.iter().map(|line| line.item.clone()).collect();
+    // What one version has where it names it may be missing where another one does, so the first is healed that lacks something.
+    let (mut piece, mut lost) = (first, Vec::new());
+    for view in &views {
+        lost = lost_in(core, view, lines, config, (&mut sound, &mut healing)).await;
+        piece = view;
+        if !lost.is_empty() {
+            break;
+        }
     }
-    healing = healing.drop(core, &sound).await?;
+    healing = healing.drop(core, &Vec::from_iter(sound)).await?;
     let lost: Vec<&Finding> = lost.iter().collect();
-    let holders = holders_in(&referrers, &piece, &lost);
+    let holders = holders_in(&referrers, piece, &lost);
     let (write, waiting) = targets(core, &holders, piece.scheme.m(), &lost);
     healing.waiting += waiting.len() as u64;
     if write.is_empty() {
@@ -149,8 +138,52 @@ pub(crate) async fn plan_segment(
     Ok(healing)
 }
 
+/// A segment as its versions have it, each different one once.
+fn distinct_views(referrers: &[Entry], id: DataId) -> Vec<Piece> {
+    let mut views: Vec<Piece> = Vec::new();
+    let names =
+        |piece: &Piece| piece.shards.iter().map(|at| at.as_ref().map(|at| at.backend.clone())).collect::<Vec<_>>();
+    for (_, view) in Piece::views(referrers, id) {
+        if !views.iter().any(|known| names(known) == names(&view)) {
+            views.push(view);
+        }
+    }
+    views
+}
+
+/// The shards that the lines name and one version lacks. What is lost, or waits for its backend, is not sound.
+async fn lost_in(
+    core: &Arc<Core>,
+    piece: &Piece,
+    lines: &[LedgerEntry],
+    config: &HealConfig,
+    (sound, healing): (&mut BTreeSet<LedgerItem>, &mut Healing),
+) -> Vec<Finding> {
+    let mut lost = Vec::new();
+    let urgent = lines.len() >= piece.scheme.m();
+    for line in lines {
+        let LedgerItem::Shard { index, .. } = line.item else { continue };
+        let Some(at) = piece.shards.get(usize::from(index)).and_then(Option::as_ref) else { continue };
+        let kind = if is_away(core, &at.backend) {
+            if !urgent && config.waits(core, line) {
+                healing.waiting += u64::from(sound.remove(&line.item));
+                continue;
+            }
+            FindingKind::Unreachable
+        } else if is_sound(core, piece, usize::from(index), &mut healing.cost).await {
+            continue;
+        } else {
+            FindingKind::ShardMissing
+        };
+        sound.remove(&line.item);
+        lost.push(finding(&at.backend, kind, Some(0), index));
+    }
+    lost
+}
+
 /// Whether a shard is there after all, and every byte of it is right: a write that was given up on may have arrived.
-async fn is_sound(core: &Arc<Core>, piece: &Piece, index: usize, shard_len: u64, cost: &mut Spent) -> bool {
+async fn is_sound(core: &Arc<Core>, piece: &Piece, index: usize, cost: &mut Spent) -> bool {
+    let shard_len = piece.file_len();
     let Some(at) = &piece.shards[index] else { return false };
     let Some(backend) = core.admitted(&at.backend) else { return false };
     cost.count(core, &at.backend, 1, 0, 0);

@@ -35,7 +35,7 @@ pub(crate) async fn plan(core: &Arc<Core>, scope: &Scope, depth: Depth, progress
     let mut planner = Planner {
         core,
         plan: RepairPlan::default(),
-        segments: BTreeSet::new(),
+        shards: BTreeSet::new(),
         batches: BTreeSet::new(),
         others: others(core, scope, &batches_of(&objects)).await?,
     };

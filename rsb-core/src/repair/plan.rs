@@ -18,7 +18,8 @@ use crate::read::piece::Piece;
 pub(super) struct Planner<'a> {
     pub core: &'a Arc<Core>,
     pub plan: RepairPlan,
-    pub segments: BTreeSet<DataId>,
+    /// Lost shards that are planned for: copies share them.
+    pub shards: BTreeSet<(DataId, u16, String)>,
     pub batches: BTreeSet<BatchId>,
     /// Records that are no object.
     pub others: Vec<Other>,
@@ -42,8 +43,9 @@ impl Planner<'_> {
                 at.is_some_and(|at| at.backend == f.backend)
             };
             let of_it = health.findings.iter().filter(|f| f.segment == Some(number as u64));
-            let lost: Vec<&Finding> = of_it.filter(is_there).collect();
-            if !lost.is_empty() && self.segments.insert(piece.data_id) {
+            let is_new = |f: &&Finding| self.shards.insert((piece.data_id, f.index, f.backend.clone()));
+            let lost: Vec<&Finding> = of_it.filter(is_there).filter(is_new).collect();
+            if !lost.is_empty() {
                 let holders = holders_in(&self.core.catalog.referrers(piece.data_id).await?, &piece, &lost);
                 waiting.extend(self.add_shards(&health, &piece, &holders, &lost));
             }

@@ -16,10 +16,11 @@ use crate::files::{get_all, put};
 use crate::format::batch::{InlineShards, MAX_RECORD_LEN};
 use crate::format::manifest::{Body, Record, SegmentedBody};
 use crate::format::paths;
-use crate::format::shard::{HEADER_LEN, ShardHeader};
+use crate::format::shard::ShardHeader;
 use crate::id::{BatchId, DataId};
 use crate::moves::before_overwriting;
 use crate::placement::two_on_one;
+use crate::read::elsewhere::is_there;
 use crate::read::hold_entry;
 use crate::read::piece::{Piece, ShardAt};
 use crate::read::stripes::{StripeReader, WINDOW, restore_blocks};
@@ -67,8 +68,14 @@ pub(crate) async fn repair_shards(
         views.iter().any(|view| lies(view).is_none_or(|old| old.backend != *name))
     };
     if done.iter().any(moved) && !core.env.has(Flaw::MovesSilently) {
+        let mut failed = None;
         for entry in referrers {
-            revise(core, committer, entry, data_id, &done).await?;
+            if let Err(error) = revise(core, committer, entry, &piece, &done).await {
+                failed.get_or_insert(error);
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
     }
     report.shards_rebuilt += done.len() as u64;
@@ -91,7 +98,7 @@ async fn write_and_read_back(
     put(backend, &path, payload).await.map_err(|f| failed("written", name, &f.detail))?;
     report.bytes_written += len;
     let mut there = piece.clone();
-    there.shards[index] = Some(ShardAt { backend: name.to_owned(), path, base: HEADER_LEN as u64 });
+    there.shards[index] = Some(ShardAt::of_segment(name, piece.data_id, index));
     let read = verify_shard(core, &there, index, 0..there.layout.stripes()).await;
     report.bytes_read += read.map_err(|f| failed("read back", name, &f.detail))?;
     Ok(())
@@ -155,9 +162,10 @@ async fn revise(
     core: &Arc<Core>,
     committer: &Committer,
     entry: Entry,
-    data_id: DataId,
+    piece: &Piece,
     moves: &[(u16, String)],
 ) -> Result<()> {
+    let data_id = piece.data_id;
     let m = &entry.manifest;
     let _revising = core.revising(&m.bucket, &m.key).await;
     // What was deleted meanwhile needs no revision.
@@ -170,14 +178,14 @@ async fn revise(
     for view in old.views() {
         let mut backends = view.backends.clone();
         if view.data_id == data_id {
-            for (index, name) in moves {
-                let index_there = backends.iter().position(|holder| holder == name);
-                if let Some(other) = index_there.filter(|other| *other != usize::from(*index)) {
-                    return Err(two_on_one(name, other, usize::from(*index)));
+            let stays = place(&mut backends, moves);
+            for (index, other) in stays {
+                // Where it names a place of its own, and the shard lies there, nothing is to be changed.
+                if !is_there(core, piece, index, backends[index]).await {
+                    return Err(two_on_one(backends[other], other, index));
                 }
-                changed |= backends[usize::from(*index)] != name;
-                backends[usize::from(*index)] = name;
             }
+            changed |= backends != view.backends;
         }
         (k, m) = (view.scheme.scheme.k(), view.scheme.scheme.m());
         body.push(view.data_id, view.len, view.scheme, &backends);
@@ -204,6 +212,26 @@ async fn revise(
     };
     committer.commit(pending).await?;
     Ok(())
+}
+
+/// Puts shards at their new places, but where two would come to lie on one backend: those it gives, each with the other one.
+fn place<'n>(backends: &mut [&'n str], moves: &'n [(u16, String)]) -> Vec<(usize, usize)> {
+    let old = backends.to_vec();
+    let mut moves: Vec<(usize, &str)> =
+        moves.iter().map(|(index, name)| (usize::from(*index), name.as_str())).collect();
+    moves.iter().for_each(|(index, name)| backends[*index] = name);
+    let mut stays = Vec::new();
+    loop {
+        let taken = |(index, name): &(usize, &str)| {
+            backends.iter().enumerate().position(|(other, holder)| other != *index && holder == name)
+        };
+        let Some((at, other)) = moves.iter().enumerate().find_map(|(at, one)| Some((at, taken(one)?))) else {
+            return stays;
+        };
+        let (index, _) = moves.remove(at);
+        backends[index] = old[index];
+        stays.push((index, other));
+    }
 }
 
 /// Rebuilds lost copies of a batch, each at the backend it is given.

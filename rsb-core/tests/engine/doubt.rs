@@ -9,6 +9,7 @@ use rsb_core::catalog::{MemoryCatalog, Precondition};
 use rsb_core::upkeep::HealConfig;
 use rsb_core::*;
 
+use crate::moves::{drain, repaired, run, whole};
 use crate::support::*;
 
 async fn newest(world: &World, store: usize, folder: &str) -> Path {
@@ -127,6 +128,84 @@ async fn a_copy_that_comes_late_can_be_read() {
             delete(&engine, "y").await.unwrap();
             engine.close().await.unwrap();
             assert!(now.files("s").await.is_empty(), "nothing can land any more");
+        }
+    }
+}
+
+/// When what a copy was made from is deleted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Source {
+    Stays,
+    GoesBefore,
+    GoesAfter,
+}
+
+/// The same where more of the shards were moved meanwhile than may be lost: the copy names the places where they were.
+#[tokio::test]
+async fn a_copy_that_comes_late_is_read_where_its_shards_have_gone() {
+    for source in [Source::Stays, Source::GoesBefore, Source::GoesAfter] {
+        for (drains_more, landed) in [(false, 1), (false, 2), (false, 9), (true, 9)] {
+            let mut world = World::new(2, 1, 6);
+            world.config.grace = Duration::from_secs(3600);
+            let engine = with_bucket(&world).await;
+            let bytes = content(9000, 2);
+            put(&engine, "y", &content(100, 1)).await.unwrap();
+            put(&engine, "x", &bytes).await.unwrap();
+            let now = world.fork();
+            engine.copy(("bucket", "x"), ("bucket", "y"), Precondition::None).await.unwrap();
+            let record: Vec<_> = world.files("m").await.difference(&now.files("m").await).cloned().collect();
+            let engine = now.open(&[]).await;
+            let holders: Vec<usize> = now.files("s").await.into_iter().map(|(store, _)| store).collect();
+            for store in &holders[..2] {
+                run(&engine, &drain(&format!("b{store}"))).await;
+            }
+            if source == Source::GoesBefore {
+                delete(&engine, "x").await.unwrap();
+                sweep(&engine).await;
+            }
+            for (store, record) in record.iter().take(landed) {
+                land(&world, &now, *store, record).await;
+            }
+            sweep(&engine).await;
+            if source == Source::GoesAfter {
+                delete(&engine, "x").await.unwrap();
+            }
+            let is_read = async |when| {
+                assert!(get(&engine, "y", None).await.unwrap() == bytes, "{source:?} {drains_more} {landed} {when}");
+            };
+            is_read("landed").await;
+            let plan = engine.plan_repair(&Scope::default(), Depth::Inventory, &Progress::default()).await.unwrap();
+            assert_eq!(plan.unrepairable, [], "{source:?}");
+            now.clock.turn(2 * HOUR_MS);
+            let report = sweep(&engine).await;
+            assert_eq!(report.shards_removed, 0, "{source:?}: {report:?}");
+            assert_eq!(report.misplaced, if source == Source::Stays { 0 } else { 2 }, "{source:?}: {report:?}");
+            is_read("swept").await;
+            if drains_more {
+                // What lies where nothing names it is not taken away with what was moved.
+                let elsewhere = now.files("s").await.into_iter().map(|(store, _)| store).find(|s| !holders.contains(s));
+                let order = drain(&format!("b{}", elsewhere.unwrap()));
+                let report = engine.run_move(&order, &Progress::default()).await.unwrap();
+                if source != Source::Stays {
+                    assert!(report.failed.iter().any(|why| why.contains("stays on backend")), "{report:?}");
+                }
+                is_read("drained").await;
+            }
+            match source {
+                Source::Stays => repaired(&engine).await,
+                _ => drop(engine.heal(&HealConfig::default()).await.unwrap()),
+            }
+            whole(&engine).await;
+            is_read("healed").await;
+            now.clock.turn(2 * HOUR_MS);
+            sweep(&engine).await;
+            is_read("swept again").await;
+            whole(&engine).await;
+            assert_eq!(now.files("s").await.len(), 3, "{source:?}: what lay elsewhere is garbage now");
+            let _ = delete(&engine, "x").await;
+            delete(&engine, "y").await.unwrap();
+            engine.close().await.unwrap();
+            assert!(now.files("s").await.is_empty(), "{source:?}");
         }
     }
 }

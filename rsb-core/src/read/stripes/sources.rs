@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use super::StripeReader;
 use crate::error::Result;
+use crate::read::elsewhere;
+use crate::read::rank::ShardFault;
 use crate::read::shard_reader::ShardReader;
 
 /// Stripes a shard's reader may be ahead.
@@ -69,7 +71,7 @@ impl StripeReader {
     }
 
     /// Replaces what has failed: as long as a wanted shard is lost, k in all must be there or on their way.
-    pub(super) fn open_for_lost(&mut self, stripe: u64, wanted: Option<&Range<usize>>) -> Result<()> {
+    pub(super) async fn open_for_lost(&mut self, stripe: u64, wanted: Option<&Range<usize>>) -> Result<()> {
         let Some(blocks) = self.blocks.get(&stripe) else { return Ok(()) };
         let coming =
             |i: usize| blocks[i].is_some() || self.readers.get(&i).is_some_and(|r| r.stripes.contains(&stripe));
@@ -80,11 +82,34 @@ impl StripeReader {
         while have < self.k() {
             match self.next_source(stripe) {
                 Some(index) => self.open(index, stripe..self.stripes.end),
+                None if self.seek_elsewhere().await => continue,
                 None => return Err(self.unreadable()),
             }
             have += 1;
         }
         Ok(())
+    }
+
+    /// The last resort: whether shards that are lost where they are named are found elsewhere.
+    async fn seek_elsewhere(&mut self) -> bool {
+        let is_open = |i: &usize| self.readers.contains_key(i) || self.candidates.contains(i);
+        let lost: Vec<usize> = (0..self.piece.shards.len()).filter(|i| !is_open(i)).collect();
+        let is_nowhere = |fault: &ShardFault| elsewhere::may_be(&self.core, &fault.backend, fault.fault.kind);
+        let is_unknown = self.piece.shards.iter().any(Option::is_none);
+        if !is_unknown && !self.faults.iter().any(is_nowhere) {
+            return false;
+        }
+        let mut known = self.known.clone();
+        known.extend(self.avoid.iter().flat_map(|name| lost.iter().map(|index| (*index, name.clone()))));
+        let found = elsewhere::seek(&self.core, &self.piece, &lost, &known).await;
+        for (index, at) in &found {
+            tracing::info!(object = %format!("{}/{}", self.object.0, self.object.1), shard = index, backend = %at.backend,
+                "a shard is not where it is named, and was found on this backend");
+            self.known.insert((*index, at.backend.clone()));
+            self.piece.shards[*index] = Some(at.clone());
+            self.candidates.push(*index);
+        }
+        !found.is_empty()
     }
 
     /// Nothing was heard for a while: as many other shards are asked as there are outstanding ones.
