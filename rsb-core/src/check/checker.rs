@@ -199,7 +199,11 @@ impl Checker {
             return 0;
         }
         let indices: Vec<usize> = lost.iter().map(|(index, _)| *index).collect();
-        let found = elsewhere::seek(&self.core, piece, &indices, &elsewhere::named_places(piece)).await;
+        let known = elsewhere::named_places(piece);
+        let found = match &self.inventory {
+            Some(inventory) => inventory.elsewhere(piece, &indices, &known),
+            None => elsewhere::seek(&self.core, piece, &indices, &known).await,
+        };
         let mut good = 0;
         for (index, at) in found {
             let mut there = piece.clone();

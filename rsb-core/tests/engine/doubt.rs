@@ -149,6 +149,10 @@ async fn a_copy_that_comes_late_is_read_where_its_shards_have_gone() {
             world.config.grace = Duration::from_secs(3600);
             let engine = with_bucket(&world).await;
             let bytes = content(9000, 2);
+            // Many are looked up in listings.
+            for other in 0..if drains_more { 70 } else { 0 } {
+                put(&engine, &format!("other{other}"), b"small").await.unwrap();
+            }
             put(&engine, "y", &content(100, 1)).await.unwrap();
             put(&engine, "x", &bytes).await.unwrap();
             let now = world.fork();
