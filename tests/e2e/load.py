@@ -120,9 +120,15 @@ class Load:
 
 
 def once_all_are_back(gateway, key):
-    """The reply about a key. A server that was down when the gateway began is not used until the gateway has looked again."""
+    """The reply about a key. A server that was down when the gateway began is not used until the gateway has looked again, and a
+    catalog that is being made anew says that it is."""
     until = time.monotonic() + 60
-    while (reply := gateway.request("GET", object_path(BUCKET, key))).status == 500 and "bring backends back" in reply.text:
+
+    def must_wait(reply):
+        return (reply.status == 500 and "bring backends back" in reply.text
+                or reply.status == 503 and "is being rebuilt; try again" in reply.text)
+
+    while must_wait(reply := gateway.request("GET", object_path(BUCKET, key))):
         assert time.monotonic() < until, f"{key} cannot be read for a minute: {reply.text}"
         time.sleep(0.5)
     return reply

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::plan::{holders_in, targets};
+use super::work::check_live_readable;
 use crate::api::{Finding, FindingKind};
 use crate::catalog::{BatchRow, Entry, HolderState, LedgerEntry, LedgerItem};
 use crate::check::verify_shard;
 use crate::core::Core;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::files::{get_all, size_of};
 use crate::format::batch::{MAX_RECORD_LEN, read_copy};
 use crate::format::paths;
@@ -212,6 +213,13 @@ pub(crate) async fn plan_batch(
             return Ok(healing);
         }
         return healing.drop(core, &items(lines)).await;
+    }
+    if let Err(error) = check_live_readable(core, id).await {
+        if error.kind() != ErrorKind::Unavailable {
+            return Err(error);
+        }
+        healing.waiting = lines.len() as u64;
+        return Ok(healing);
     }
     let (mut lost, mut sound) = (Vec::new(), Vec::new());
     let urgent = lines.len() >= core.record_margin;

@@ -24,7 +24,7 @@ use crate::read::elsewhere::is_there;
 use crate::read::hold_entry;
 use crate::read::piece::{Piece, ShardAt};
 use crate::read::stripes::{StripeReader, WINDOW, restore_blocks};
-use crate::recover::{check_readable, load_enough};
+use crate::recover::{check_readable, is_in_doubt, load_enough};
 use crate::stripe::CHECKSUM_LEN;
 use crate::write::commit::{Committer, Pending};
 use crate::write::compact::move_out;
@@ -247,6 +247,7 @@ pub(crate) async fn repair_copies(
     let Some(_lease) = core.leases.take([batch.0]) else { return Ok(()) };
     let changing = core.changing_batch(batch).await;
     let Some(row) = core.catalog.batch(batch).await? else { return Ok(()) };
+    check_live_readable(core, batch).await?;
     let backends: Vec<String> =
         row.holders.iter().filter(|h| h.state == HolderState::Held).map(|h| h.backend.clone()).collect();
     // A copy that is to be written anew is no source.
@@ -288,6 +289,21 @@ pub(crate) async fn repair_copies(
         report.copies_rebuilt += 1;
     }
     first_error.map_or(Ok(()), Err)
+}
+
+/// Refuses a batch with a live record in doubt whose shards are not seen. With the copies that it lacks it would pass for
+/// acknowledged, and what it seems to have replaced would go for what cannot be read.
+pub(super) async fn check_live_readable(core: &Core, batch: BatchId) -> Result<()> {
+    if !is_in_doubt(core).await? {
+        return Ok(());
+    }
+    for row in core.catalog.records_of(batch).await?.into_iter().filter(|row| row.live) {
+        let entry = core.catalog.entry(&row.bucket, &row.key, Some(row.version)).await?;
+        if let Some(entry) = entry.filter(|entry| entry.at.batch == batch) {
+            check_readable(core, &entry.manifest).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a copy of a batch, and reads it back.

@@ -52,6 +52,36 @@ async fn nothing_is_deleted_that_was_replaced_by_what_is_in_doubt() {
     assert_whole(&engine).await;
 }
 
+/// It has no shards, so nobody gives it the copies that it lacks: with them it would pass for acknowledged.
+#[tokio::test]
+async fn what_is_in_doubt_and_cannot_be_read_is_not_completed() {
+    let world = World::new(2, 1, 4);
+    let engine = with_bucket(&world).await;
+    put(&engine, "x", &content(400, 1)).await.unwrap();
+    let died = world.fork();
+    put(&engine, "x", &content(9000, 2)).await.unwrap();
+    let new: Vec<_> = world.files("m").await.difference(&died.files("m").await).cloned().collect();
+    let (first, record) = new[0].clone();
+    land(&world, &died, first, &record).await;
+    let away = (0..4).find(|store| *store != first).unwrap();
+    let engine = died.open(&[away]).await;
+    let request = CheckRequest::default();
+    engine.check(&request, &Progress::default()).await.unwrap();
+    for _ in 0..2 {
+        engine.heal(&HealConfig::default()).await.unwrap();
+        let plan = engine.plan_repair(&Scope::default(), Depth::Inventory, &Progress::default()).await.unwrap();
+        engine.repair(&plan, &Progress::default()).await.unwrap();
+    }
+    let holds = died.files("m").await.into_iter().filter(|(_, path)| *path == record).count();
+    assert_eq!(holds, 1, "it was given copies");
+    engine.close().await.unwrap();
+    let engine = died.open(&[]).await;
+    assert!(get(&engine, "x", None).await.unwrap() == content(400, 1));
+    engine.heal(&HealConfig::default()).await.unwrap();
+    sweep(&engine).await;
+    assert_whole(&engine).await;
+}
+
 /// The same where what it seems to have replaced lies in a batch with what is deleted, or shares segments with it.
 #[tokio::test]
 async fn nothing_is_deleted_beside_what_was_replaced_by_what_is_in_doubt() {
