@@ -182,8 +182,10 @@ impl Checker {
                 Err(fault) => lost.push((index, fault)),
             }
         }
-        if good < piece.scheme.k() {
-            good += self.look_elsewhere(piece, &mut lost, seen).await;
+        let k = piece.scheme.k();
+        if good < k {
+            // With them it can be read. No more is counted on: several may lie on one backend, and be lost with it.
+            good = (good + self.look_elsewhere(piece, &mut lost, seen).await).min(k);
         }
         for (index, fault) in lost {
             let backend = piece.shards[index].as_ref().map_or("", |at| at.backend.as_str());

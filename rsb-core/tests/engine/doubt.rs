@@ -214,6 +214,7 @@ async fn a_copy_that_comes_late_is_read_where_its_shards_have_gone() {
             is_read("landed").await;
             let plan = engine.plan_repair(&Scope::default(), Depth::Inventory, &Progress::default()).await.unwrap();
             assert_eq!(plan.unrepairable, [], "{source:?}");
+            assert!(plan.items.iter().all(|item| item.margin == 0 || item.key != "y"), "{plan:?}");
             now.clock.turn(2 * HOUR_MS);
             let report = sweep(&engine).await;
             assert_eq!(report.shards_removed, 0, "{source:?}: {report:?}");
