@@ -189,7 +189,7 @@ impl Sweep<'_> {
         let files = listed.files.iter().flat_map(|(backend, files)| files.iter().map(move |file| (backend, file)));
         let shards = files.filter_map(|(backend, (parsed, size, ..))| {
             let (id, index) = (*parsed)?;
-            Some((id, index, *size, backend.clone()))
+            Some((id, index, *size, backend.as_str()))
         });
         let needed = named.needed(garbage.iter().map(|(id, index, _, _, size)| (*id, *index, *size)), shards);
         garbage.retain(|(id, index, ..)| !needed.contains_key(&(*id, *index)));

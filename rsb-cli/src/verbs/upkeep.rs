@@ -250,7 +250,7 @@ fn garbage_text(report: &SweepReport, dry_run: bool) -> String {
     }
     let misplaced = match report.misplaced {
         0 => String::new(),
-        n => format!("; {} not where named, kept where it is: run `rsb repair`", count(n, "shard")),
+        n => format!("; {} not where named, kept: run `rsb repair`", count(n, "shard")),
     };
     format!(
         "{}, {} and {} {}, {}; {} of garbage kept for the grace time{misplaced}",

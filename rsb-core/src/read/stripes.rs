@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(crate) use self::sources::WINDOW;
-use super::elsewhere::{self, Known};
+use super::elsewhere::Known;
 use super::piece::Piece;
 use super::rank::{Ranking, ShardFault, rank};
 use super::shard_reader::{Heard, ShardReader};
@@ -47,7 +47,7 @@ pub(crate) struct StripeReader {
     faults: Vec<ShardFault>,
     /// Backends that are not asked.
     avoid: Vec<String>,
-    /// Where shards were looked for.
+    /// Where shards were looked for; filled when that is needed.
     known: Known,
     blocks: BTreeMap<u64, Vec<Option<Bytes>>>,
     send: mpsc::UnboundedSender<Heard>,
@@ -76,7 +76,7 @@ impl StripeReader {
             well,
             faults,
             avoid: avoid.to_vec(),
-            known: elsewhere::named_places(&piece),
+            known: Known::new(),
             blocks: BTreeMap::new(),
             send,
             receive,

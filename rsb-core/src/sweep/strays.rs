@@ -80,10 +80,10 @@ impl Named {
 
     /// Of shards that lie where nothing names them, with the length of the file, those that are not listed everywhere where they
     /// are named: they may be the last ones.
-    pub fn needed(
+    pub fn needed<'l>(
         &self,
         strays: impl Iterator<Item = (DataId, usize, u64)>,
-        listed: impl Iterator<Item = (DataId, usize, u64, String)>,
+        listed: impl Iterator<Item = (DataId, usize, u64, &'l str)>,
     ) -> Needed {
         let is_whole = |id: DataId, len: u64| self.0.get(&id).is_some_and(|places| places.file_len == len);
         let strays: BTreeSet<(DataId, usize)> =
@@ -91,13 +91,12 @@ impl Named {
         if strays.is_empty() {
             return Needed::new();
         }
-        let there: HashSet<(DataId, usize, String)> = listed
+        let there: HashSet<(DataId, usize, &str)> = listed
             .filter(|(id, index, len, _)| strays.contains(&(*id, *index)) && is_whole(*id, *len))
             .map(|(id, index, _, backend)| (id, index, backend))
             .collect();
         let lacking = |(id, index): &(DataId, usize)| {
-            let mut places = self.places_of(*id, *index).map(str::to_owned);
-            places.find(|name| !there.contains(&(*id, *index, name.clone())))
+            self.places_of(*id, *index).find(|name| !there.contains(&(*id, *index, *name))).map(str::to_owned)
         };
         strays.into_iter().filter_map(|shard| Some((shard, lacking(&shard)?))).collect()
     }

@@ -99,13 +99,13 @@ impl StripeReader {
         if !is_unknown && !self.faults.iter().any(is_nowhere) {
             return false;
         }
+        self.known.extend(elsewhere::named_places(&self.piece));
         let mut known = self.known.clone();
         known.extend(self.avoid.iter().flat_map(|name| lost.iter().map(|index| (*index, name.clone()))));
         let found = elsewhere::seek(&self.core, &self.piece, &lost, &known).await;
         for (index, at) in &found {
             tracing::info!(object = %format!("{}/{}", self.object.0, self.object.1), shard = index, backend = %at.backend,
                 "a shard is not where it is named, and was found on this backend");
-            self.known.insert((*index, at.backend.clone()));
             self.piece.shards[*index] = Some(at.clone());
             self.candidates.push(*index);
         }
