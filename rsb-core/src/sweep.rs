@@ -292,6 +292,9 @@ impl Sweep<'_> {
         let mut after = None;
         // Once a tombstone is gone from the backends only the catalog knows of the deletion, so no power cut may take that back.
         self.core.catalog.sync().await?;
+        // While the shards stay of what was there before a crash, a backend that is put back to an earlier content would bring it
+        // back.
+        let horizon_ms = if self.core.late().is_some() { 0 } else { self.horizon_ms };
         loop {
             let page = self.core.catalog.tombstones_after(after, 1000).await?;
             let Some((last, _)) = page.last() else { break };
@@ -299,14 +302,14 @@ impl Sweep<'_> {
             for (tombstone, blocked) in page {
                 // A revision written beside the delete may still be on its way: the tombstone outlives it.
                 let blocked = blocked && !self.core.env.has(Flaw::DropsTombstones);
-                if !blocked && tombstone.record.version().unix_ms() < self.horizon_ms {
+                if !blocked && tombstone.record.version().unix_ms() < horizon_ms {
                     self.core.catalog.drop_record(tombstone.at).await?;
                     report.tombstones_dropped += 1;
                 }
             }
         }
         for (bucket, blocked) in self.core.catalog.dead_buckets().await? {
-            if !blocked && bucket.record.version().unix_ms() < self.horizon_ms {
+            if !blocked && bucket.record.version().unix_ms() < horizon_ms {
                 self.core.catalog.drop_record(bucket.at).await?;
                 report.tombstones_dropped += 1;
             }
