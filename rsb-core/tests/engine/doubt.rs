@@ -166,6 +166,37 @@ async fn a_copy_that_comes_late_can_be_read() {
     }
 }
 
+/// What was deleted keeps its shards after a crash, and its tombstone as long: without it a backend that is put back to an earlier
+/// content would bring back what can still be read.
+#[tokio::test]
+async fn what_was_deleted_and_has_its_shards_yet_does_not_come_back() {
+    let mut world = World::new(2, 1, 3);
+    world.config.grace = Duration::from_millis(HOUR_MS as u64);
+    let before = with_bucket(&world).await;
+    put(&before, "x", &content(9000, 1)).await.unwrap();
+    let earlier = world.fork();
+    let record = newest(&earlier, 0, "m").await;
+    let catalog = Arc::new(MemoryCatalog::new());
+    let first = world.open_with(catalog.clone(), &[]).await.unwrap();
+    delete(&first, "x").await.unwrap();
+    // Nothing of the first two processes lands an hour after the third one began, and the tombstone is that old before.
+    world.clock.turn(HOUR_MS * 2 / 3);
+    let engine = world.open_with(catalog, &[]).await.unwrap();
+    world.clock.turn(HOUR_MS * 2 / 3);
+    sweep(&engine).await;
+    assert_eq!(world.files("s").await, earlier.files("s").await);
+    land(&earlier, &world, 0, &record).await;
+    let engine = world.open(&[]).await;
+    let error = get(&engine, "x", None).await.err().map(|error| error.kind());
+    assert_eq!(error, Some(ErrorKind::NotFound));
+    assert!(keys(&engine).await.is_empty());
+    outlive_earlier(&world, &engine).await;
+    engine.heal(&HealConfig::default()).await.unwrap();
+    assert!(world.files("s").await.is_empty(), "nothing can land any more");
+    assert_eq!(sweep(&engine).await.tombstones_dropped, 1);
+    assert_whole(&engine).await;
+}
+
 /// When what a copy was made from is deleted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Source {
